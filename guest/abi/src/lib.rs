@@ -1,0 +1,4 @@
+//! What the virtual machine monitor and the guest kernel share.
+#![no_std]
+pub mod boot;
+pub mod ports;
