@@ -1,0 +1,48 @@
+//! Files: the virtual file system, the file systems below it, and the objects that descriptors name.
+//!
+//! | concept | where |
+//! |---|---|
+//! | [`Inode`]: a file, directory, link or device as a file system offers it | `inode.rs` |
+//! | [`Dentry`]: a name in the tree, cached; mounts hang on dentries | `dentry.rs` |
+//! | path resolution, permissions | `path.rs`, `perm.rs` |
+//! | [`File`]: an open file description; [`FileOps`]: what can be done with it | `file.rs` |
+//! | [`FdTable`]: a process's descriptors | `fdtable.rs` |
+//! | [`PageCache`]: file pages shared by read, write and mmap, with write-back | `cache.rs` |
+//! | ext2, tmpfs, devfs, procfs | `ext2fs.rs`, `tmpfs.rs`, `devfs.rs`, `procfs/` |
+//! | pipes, eventfd, epoll, UNIX sockets | `pipe.rs`, `eventfd.rs`, `epoll.rs`, `unix.rs` |
+//!
+//! Lock order: dentry children before inode locks before the page cache before the ext2 lock;
+//! spin locks are never held over a copy to or from user memory, nor over block requests.
+
+mod buf;
+pub mod cache;
+pub mod context;
+mod dentry;
+pub mod devfs;
+pub mod epoll;
+pub mod eventfd;
+pub mod ext2fs;
+mod fdtable;
+mod file;
+mod inode;
+pub mod lock;
+pub mod mount;
+pub mod path;
+pub mod perm;
+pub mod pipe;
+mod poll;
+pub mod procfs;
+pub mod tmpfs;
+mod types;
+
+pub use buf::{IoVec, ReadBuf, WriteBuf};
+pub use cache::{PageCache, reclaim};
+pub use context::FsContext;
+pub use dentry::Dentry;
+pub use fdtable::{FdTable, MAX_FDS};
+pub use file::{File, FileOps, OpenFlags, open_dentry};
+pub use inode::{FileSystem, Inode};
+pub use mount::{init, sync_all, unmount_all};
+pub use path::{Lookup, lookup};
+pub use poll::{PollEvents, PollTable};
+pub use types::{DirEntry, FileType, Metadata, SetAttr, StatFs, Timespec};
