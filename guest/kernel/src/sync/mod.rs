@@ -1,0 +1,24 @@
+//! Locks and sleeping: what the rest of the kernel waits with.
+//!
+//! | type | holder may sleep | for |
+//! |---|---|---|
+//! | [`SpinLock`] | no | short critical sections, interrupt handlers |
+//! | [`Mutex`] | yes | sections that do input and output |
+//! | [`WaitQueue`] | — | waiting until a condition holds |
+//! | [`Once`], [`Lazy`] | no | values made at first use |
+//!
+//! The kernel runs with interrupts disabled and is never preempted, so on one processor a spin lock
+//! is never found taken; nothing here relies on that for exclusion, though, only for speed.
+//!
+//! Lock order, outermost first: process table, a process's children, a process's signals, a task's
+//! signals, a futex bucket, a wait queue, the timer queue, a run queue.
+
+mod mutex;
+mod once;
+mod spin;
+mod wait;
+
+pub use mutex::{Mutex, MutexGuard};
+pub use once::{Lazy, Once};
+pub use spin::{SpinLock, SpinLockGuard};
+pub use wait::{WaitQueue, Waiter};
