@@ -1,0 +1,2 @@
+//! The frame allocator (buddy) and the object allocator (slab) of the guest kernel, as pure logic.
+#![no_std]

@@ -1,0 +1,48 @@
+//! The monotonic clock: the time-stamp counter.
+
+use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{apic, boot};
+
+/// Nanoseconds per tick, times 2^32.
+static SCALE: AtomicU64 = AtomicU64::new(1 << 32);
+/// Counter at boot.
+static BASE: AtomicU64 = AtomicU64::new(0);
+
+/// The counter itself.
+#[inline]
+pub fn read() -> u64 {
+    // SAFETY: every 64-bit processor has it.
+    unsafe { _rdtsc() }
+}
+
+/// Nanoseconds since boot.
+#[inline]
+pub fn now_ns() -> u64 {
+    let ticks = read().wrapping_sub(BASE.load(Ordering::Relaxed));
+    (u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed)) >> 32) as u64
+}
+
+/// Sets the clock's rate: from gnomon's boot facts, or measured against the local APIC's timer.
+pub(super) fn init() {
+    BASE.store(read(), Ordering::Relaxed);
+    let khz = match boot::facts() {
+        Some(facts) if facts.tsc_khz != 0 => facts.tsc_khz,
+        _ => measure_khz(),
+    };
+    SCALE.store(((1_000_000u128 << 32) / u128::from(khz.max(1))) as u64, Ordering::Relaxed);
+}
+
+/// Counter frequency against one millisecond of the APIC timer.
+fn measure_khz() -> u64 {
+    let period = apic::timer_khz() as u32;
+    apic::start_count(u32::MAX);
+    let start = read();
+    while u32::MAX - apic::current_count() < period {
+        core::hint::spin_loop();
+    }
+    let ticks = read() - start;
+    apic::start_count(0);
+    ticks
+}
