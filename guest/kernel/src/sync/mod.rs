@@ -6,6 +6,7 @@
 //! | [`Mutex`] | yes | sections that do input and output |
 //! | [`WaitQueue`] | — | waiting until a condition holds |
 //! | [`Once`], [`Lazy`] | no | values made at first use |
+//! | [`OwnerCell`] | no | values that one task owns and others rarely look at |
 //!
 //! The kernel runs with interrupts disabled and is never preempted, so on one processor a spin lock
 //! is never found taken; nothing here relies on that for exclusion, though, only for speed.
@@ -15,10 +16,12 @@
 
 mod mutex;
 mod once;
+mod owned;
 mod spin;
 mod wait;
 
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Lazy, Once};
+pub use owned::OwnerCell;
 pub use spin::{SpinLock, SpinLockGuard};
 pub use wait::{WaitQueue, Waiter};

@@ -60,12 +60,17 @@ impl Waiter {
     }
 
     /// Sleep until woken, or until `deadline_ns` (monotonic clock). Ok(true): woken (possibly
-    /// before the call); Ok(false): the deadline has passed.
+    /// before the call), and that wake-up is now forgotten, so that the caller tests its conditions
+    /// anew before it waits again; Ok(false): the deadline has passed.
     ///
     /// # Errors
     /// ERESTARTSYS: a signal is pending.
     pub fn wait(&self, deadline_ns: Option<u64>) -> KResult<bool> {
-        self.park(true, deadline_ns)
+        let woken = self.park(true, deadline_ns)?;
+        if woken {
+            self.reset();
+        }
+        Ok(woken)
     }
 
     /// Wake the task; true if this call did it.

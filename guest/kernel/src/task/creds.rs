@@ -1,0 +1,49 @@
+//! Who a process acts for (`credentials(7)`).
+
+use alloc::sync::Arc;
+
+/// User and group ids of a process. Root (effective uid 0) stands for all capabilities.
+#[derive(Clone, Debug)]
+pub struct Creds {
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id: what permission checks go by.
+    pub euid: u32,
+    /// Saved set-user id.
+    pub suid: u32,
+    /// User id for file access; follows `euid`.
+    pub fsuid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Saved set-group id.
+    pub sgid: u32,
+    /// Group id for file access; follows `egid`.
+    pub fsgid: u32,
+    /// Supplementary groups.
+    pub groups: Arc<[u32]>,
+}
+
+impl Creds {
+    /// Root's, without supplementary groups.
+    pub fn root() -> Self {
+        Self { uid: 0, euid: 0, suid: 0, fsuid: 0, gid: 0, egid: 0, sgid: 0, fsgid: 0, groups: Arc::new([]) }
+    }
+
+    /// Whether the process may do what only root may.
+    #[inline]
+    pub fn is_privileged(&self) -> bool {
+        self.euid == 0
+    }
+
+    /// Whether `gid` is the file-access group or one of the supplementary groups.
+    pub fn in_group(&self, gid: u32) -> bool {
+        self.fsgid == gid || self.groups.contains(&gid)
+    }
+
+    /// Whether `gid` is the effective group or one of the supplementary groups.
+    pub fn in_effective_group(&self, gid: u32) -> bool {
+        self.egid == gid || self.groups.contains(&gid)
+    }
+}
