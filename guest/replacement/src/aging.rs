@@ -1,0 +1,61 @@
+//! Aging: each page has eight bits of history, shifted right at every look, with the newest use at
+//! the top; the page with the smallest history goes. An approximation of least recently used and,
+//! among equals, of first in, first out.
+
+use crate::list::List;
+use crate::{Pages, Policy, Slot};
+use alloc::vec::Vec;
+
+/// Not frequently used, with aging.
+pub struct Aging {
+    queue: List,
+    history: Vec<u8>,
+}
+
+impl Aging {
+    /// With no page.
+    pub const fn new() -> Self {
+        Aging {
+            queue: List::new(),
+            history: Vec::new(),
+        }
+    }
+}
+
+impl Default for Aging {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Policy for Aging {
+    fn name(&self) -> &'static str {
+        "aging"
+    }
+    fn admit(&mut self, slot: Slot) {
+        if self.queue.push_back(slot) {
+            let index = slot as usize;
+            if index >= self.history.len() {
+                self.history.resize(index + 1, 0);
+            }
+            // A page comes because it is used.
+            self.history[index] = 0x80;
+        }
+    }
+    fn remove(&mut self, slot: Slot) {
+        self.queue.remove(slot);
+    }
+    fn evict(&mut self, pages: &mut dyn Pages) -> Option<Slot> {
+        let history = &mut self.history;
+        let oldest = self.queue.iter().min_by_key(|&slot| {
+            let bits = &mut history[slot as usize];
+            *bits = (*bits >> 1) | (u8::from(pages.take_accessed(slot)) << 7);
+            *bits
+        })?;
+        self.queue.remove(oldest);
+        Some(oldest)
+    }
+    fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
