@@ -27,6 +27,11 @@ pub const SYSCALL_STAYS_IN_RING3: u64 = 1 << 0;
 /// `int n` from ring 3 arrives as `#UD` with RIP at the instruction.
 pub const INT_N_IS_UD: u64 = 1 << 1;
 
+/// The `xsave` family and `xgetbv` cannot be executed in ring 0, whatever CPUID says (it may offer
+/// XSAVE although it should not): the kernel must use `fxsave`, and leave `CR4.OSXSAVE` clear, so
+/// that programs are told that AVX is not to be used.
+pub const NO_XSAVE_IN_RING0: u64 = 1 << 2;
+
 /// Facts about the virtual machine that the kernel could not find out otherwise.
 ///
 /// They say what the machine is and cannot do; never what is going to run on it. Written at a

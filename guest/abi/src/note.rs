@@ -1,36 +1,37 @@
-//! ELF notes of a kernel image: how a loader finds out where and how to enter it.
+//! The ELF note by which gnomon knows a kernel that it may enter in 64-bit mode.
 //!
-//! | name | type | description | meaning |
-//! |---|---|---|---|
-//! | `Xen\0` | 18 | 4 or 8 bytes | physical address of the 32-bit PVH entry |
-//! | `Gnomon\0` | 1 | [`GnomonNote`] | the ELF's `e_entry` is a physical address that takes the 64-bit protocol of [`crate::boot`] |
+//! A kernel that keeps to [`crate::boot`] carries a note of this name and type, with an empty
+//! descriptor. A kernel without it is entered through its `XEN_ELFNOTE_PHYS32_ENTRY` note in
+//! 32-bit protected mode; one with neither is refused.
 //!
-//! gnomon enters a kernel with the second note by [`crate::boot`]'s protocol; one that has the
-//! first alone by PVH; any other by its `e_entry` in 64-bit mode with `rdi` and `rsi` as there.
+//! ```text
+//!  namesz = 7 │ descsz = 0 │ type = 1 │ "Gnomon\0" + 1 byte of padding
+//! ```
 
-/// Name of the PVH note, with its NUL.
-pub const XEN_NAME: &[u8; 4] = b"Xen\0";
+/// The note's name, with the NUL that ELF counts in `namesz`.
+pub const NAME: &[u8; 7] = b"Gnomon\0";
 
-/// `XEN_ELFNOTE_PHYS32_ENTRY`.
-pub const XEN_PHYS32_ENTRY: u32 = 18;
+/// The note's type: this kernel is entered as [`crate::boot`] says.
+pub const TYPE_ENTRY64: u32 = 1;
 
-/// Name of our own note, with its NUL.
-pub const GNOMON_NAME: &[u8; 7] = b"Gnomon\0";
-
-/// Type of the note that marks the 64-bit entry protocol.
-pub const GNOMON_ENTRY64: u32 = 1;
-
-/// Version of [`crate::boot`]'s protocol.
-pub const PROTOCOL_VERSION: u32 = 1;
-
-/// Descriptor of the note [`GNOMON_ENTRY64`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct GnomonNote {
-    /// [`PROTOCOL_VERSION`].
-    pub version: u32,
-    /// Zero.
-    pub flags: u32,
+/// A whole note, for `#[link_section = ".note.gnomon"]` in a kernel.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(4))]
+pub struct Note {
+    namesz: u32,
+    descsz: u32,
+    kind: u32,
+    name: [u8; 8],
 }
 
-const _: () = assert!(core::mem::size_of::<GnomonNote>() == 8);
+impl Note {
+    /// The note that says [`TYPE_ENTRY64`].
+    pub const ENTRY64: Self = Self {
+        namesz: NAME.len() as u32,
+        descsz: 0,
+        kind: TYPE_ENTRY64,
+        name: *b"Gnomon\0\0",
+    };
+}
+
+const _: () = assert!(core::mem::size_of::<Note>() == 20);
