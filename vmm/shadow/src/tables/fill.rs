@@ -1,0 +1,291 @@
+//! Faults: true ones are told apart, hidden ones filled.
+
+use super::entry::{A, ADDRESS, D, P, PAGE, PS, U, W, index, span};
+use super::memory::{GuestRam, TablePages};
+use super::pool::Full;
+use super::role::{Class, Role, child, is_link, rights};
+use super::walk::{Access, Kind, PageFault, Translation, walk_and_mark};
+use super::{Outcome, Policy, ShadowTables};
+
+impl<T: TablePages> ShadowTables<T> {
+    /// Deals with a page fault of the running guest at `va`.
+    pub fn fault(&mut self, ram: &impl GuestRam, va: u64, access: Access) -> Outcome {
+        let t = match self.translate(ram, va, access) {
+            Ok(t) => t,
+            Err(fault) => {
+                self.stats.true_faults += 1;
+                return Outcome::Fault(fault);
+            }
+        };
+        if !ram.is_ram(t.gpa & !(PAGE - 1), PAGE) {
+            return Outcome::Mmio(t.gpa);
+        }
+        let traced = access.kind == Kind::Write && self.tracer.is_traced(t.gpa);
+        if traced || self.is_monitor_slot(4, index(va, 4)) {
+            return Outcome::Emulate(t.gpa);
+        }
+        self.stats.hidden_faults += 1;
+        self.fill(ram, va, &t, access.user);
+        Outcome::Filled
+    }
+
+    /// Fills the translation of `va` ahead of an access that is likely to come. Nothing happens
+    /// where the guest's tables do not allow it, or the accessed bit would have to be set first.
+    pub fn prefetch(&mut self, ram: &impl GuestRam, va: u64, access: Access) {
+        if self.is_monitor_slot(4, index(va, 4)) {
+            return;
+        }
+        let Ok(t) = super::walk::walk(ram, &self.paging, va, access) else { return };
+        let used = (t.level..=4).all(|l| t.entries[usize::from(l)] & A != 0);
+        if used && ram.is_ram(t.gpa & !(PAGE - 1), PAGE) {
+            self.fill(ram, va, &t, access.user);
+        }
+    }
+
+    /// Translates an access that is made on the guest's behalf, marking entries accessed and dirty.
+    ///
+    /// # Errors
+    /// The page fault to be delivered.
+    pub fn translate(
+        &mut self,
+        ram: &impl GuestRam,
+        va: u64,
+        access: Access,
+    ) -> Result<Translation, PageFault> {
+        let mut changed = [(0u64, 0u64); 16];
+        let mut n = 0;
+        let t = walk_and_mark(ram, &self.paging, va, access, |slot, new| {
+            if n < changed.len() {
+                changed[n] = (slot, new);
+                n += 1;
+            }
+        })?;
+        for &(slot, new) in &changed[..n] {
+            self.marked(slot, new);
+        }
+        Ok(t)
+    }
+
+    fn fill(&mut self, ram: &impl GuestRam, va: u64, t: &Translation, user_view: bool) {
+        self.stats.fills += 1;
+        while let Err(full) = self.try_fill(ram, va, t, user_view) {
+            self.make_room(full);
+        }
+    }
+
+    fn try_fill(
+        &mut self,
+        ram: &impl GuestRam,
+        va: u64,
+        t: &Translation,
+        user_view: bool,
+    ) -> Result<(), Full> {
+        let mut page = self.root(user_view)?;
+        let slot = index(va, 4);
+        if !user_view && t.entries[4] & U != 0 && !t.user {
+            // A kernel page below a user entry: this slot cannot share the user's tables.
+            self.pool.page_mut(page).private.set(slot, true);
+        }
+        for level in (t.level + 1..=4).rev() {
+            let entry = t.entries[usize::from(level)];
+            let i = index(va, level);
+            let p = self.pool.page_mut(page);
+            p.writes = 0;
+            let private = p.private.get(slot);
+            let Some((role, bits)) = child(&self.paging.mode, p.role, private, entry) else {
+                return Ok(());
+            };
+            page = self.link(ram, page, i, role, bits, entry)?;
+        }
+        let (level, entry) = (t.level, t.entries[usize::from(t.level)]);
+        let class = self.pool.page(page).role.class;
+        let Some(bits) = rights(&self.paging.mode, class, entry, true) else { return Ok(()) };
+        if level == 1 {
+            let value = self.small(t.gpa & ADDRESS, bits);
+            let i = index(va, 1);
+            self.replace(page, i, value, Some(va));
+            self.pool.page_mut(page).source[i] = entry;
+            if self.config.prefill && !self.pool.is_posted(page) {
+                self.fill_neighbours(ram, page);
+            }
+            return Ok(());
+        }
+        self.fill_large(ram, va, page, level, entry, bits)
+    }
+
+    /// Points entry `i` of `page` to the table of `role`; the number of that table's page.
+    fn link(
+        &mut self,
+        ram: &impl GuestRam,
+        page: u32,
+        i: usize,
+        role: Role,
+        bits: u64,
+        source: u64,
+    ) -> Result<u32, Full> {
+        let known = self.roles.get(&role).copied();
+        let to = match known {
+            Some(to) => to,
+            None => self.new_page(role)?,
+        };
+        let p = self.pool.page(page);
+        let old = p.entries[i];
+        let same = is_link(p.role.level, old) && self.pool.target(old) == to;
+        self.replace(page, i, self.pool.gpa(to) | bits, None);
+        self.pool.page_mut(page).source[i] = source;
+        if known.is_some() && !same && self.config.policy != Policy::Trace {
+            // It was kept for others and may be older than this address may see.
+            self.sync_tree(ram, to);
+        }
+        if known.is_none() && role.class == Class::Split && role.level == 1 {
+            self.fill_split(ram, to, role.table);
+        }
+        Ok(to)
+    }
+
+    /// A true entry for one 4 KiB page.
+    pub(super) fn small(&self, gpa: u64, bits: u64) -> u64 {
+        let traced = self.config.policy == Policy::Trace && self.tracer.is_traced(gpa);
+        gpa | if traced { bits & !W } else { bits }
+    }
+
+    /// Whether the large page at `gpa` may be mapped as such.
+    pub(super) fn may_be_large(&self, ram: &impl GuestRam, gpa: u64, level: u8) -> bool {
+        let trace = self.config.policy == Policy::Trace;
+        self.config.large_pages
+            && ram.is_ram(gpa, span(level))
+            && (level == 2 || !trace)
+            && !(trace && self.tracer.any_traced(gpa, span(level)))
+    }
+
+    /// Maps the large guest page that `entry` (in `page`, a table of `level`) maps, as far as `va`
+    /// needs it: whole where that is possible, in pieces otherwise.
+    fn fill_large(
+        &mut self,
+        ram: &impl GuestRam,
+        va: u64,
+        mut page: u32,
+        mut level: u8,
+        entry: u64,
+        mut bits: u64,
+    ) -> Result<(), Full> {
+        let mut base = entry & ADDRESS & !(span(level) - 1);
+        let mut source = entry;
+        loop {
+            let i = index(va, level);
+            if level == 1 {
+                let value = self.small(base, bits);
+                self.replace(page, i, value, Some(va));
+                return Ok(());
+            }
+            if self.may_be_large(ram, base, level) {
+                // Several addresses of the page may be cached.
+                self.replace(page, i, base | bits | PS, None);
+                self.pool.page_mut(page).source[i] = source;
+                return Ok(());
+            }
+            let role = Role { table: base, level: level - 1, class: Class::Split };
+            page = self.link(ram, page, i, role, bits & !D, source)?;
+            level -= 1;
+            base += va & (span(level + 1) - 1) & !(span(level) - 1);
+            bits = P | W | U | A | D;
+            source = 0;
+        }
+    }
+
+    fn fill_split(&mut self, ram: &impl GuestRam, page: u32, base: u64) {
+        for i in 0..512 {
+            let gpa = base + PAGE * i as u64;
+            if ram.is_ram(gpa, PAGE) {
+                let value = self.small(gpa, P | W | U | A | D);
+                self.replace(page, i, value, None);
+                self.stats.prefills += 1;
+            }
+        }
+    }
+
+    /// Fills the entries of a page table that the guest has already used.
+    fn fill_neighbours(&mut self, ram: &impl GuestRam, page: u32) {
+        let role = self.pool.page(page).role;
+        for i in 0..512 {
+            if self.pool.page(page).entries[i] != 0 {
+                continue;
+            }
+            let Some(entry) = ram.read(role.table + 8 * i as u64) else { return };
+            let value = self.leaf(ram, role, entry);
+            if value != 0 {
+                self.pool.page_mut(page).source[i] = entry;
+                self.replace(page, i, value, None);
+                self.stats.prefills += 1;
+            }
+        }
+    }
+
+    /// The true entry of a page table of `role` for the guest's `entry`; 0 if there can be none
+    /// without a fault.
+    pub(super) fn leaf(&self, ram: &impl GuestRam, role: Role, entry: u64) -> u64 {
+        let gpa = entry & ADDRESS;
+        match rights(&self.paging.mode, role.class, entry, true) {
+            Some(bits) if !self.paging.mode.is_reserved(entry, 1) && ram.is_ram(gpa, PAGE) => {
+                self.small(gpa, bits)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The guest has written `len` bytes at `gpa`, by an instruction that was emulated for it.
+    pub fn wrote(&mut self, ram: &impl GuestRam, gpa: u64, len: u64) {
+        if self.config.policy != Policy::Trace || len == 0 {
+            return;
+        }
+        let mut at = gpa & !7;
+        while at < gpa + len {
+            let table = at & ADDRESS;
+            if !self.tracer.is_traced(table) {
+                at = table + PAGE;
+                continue;
+            }
+            self.stats.traced_writes += 1;
+            let i = (at / 8 % 512) as usize;
+            let pages: Vec<u32> = self.shadows_of(table).collect();
+            for page in pages {
+                if self.shadow_exists(table, page) {
+                    self.table_written(ram, page, i, len);
+                }
+            }
+            at += 8;
+        }
+    }
+
+    fn shadow_exists(&self, table: u64, page: u32) -> bool {
+        self.shadows_of(table).any(|p| p == page)
+    }
+
+    fn table_written(&mut self, ram: &impl GuestRam, page: u32, i: usize, len: u64) {
+        /// Writes to a table that is not used meanwhile, after which it is no table any more.
+        const FLOOD: u32 = 24;
+        self.sync_entry(ram, page, i);
+        let p = self.pool.page_mut(page);
+        p.writes += 1;
+        if p.writes < FLOOD && len == 8 {
+            return;
+        }
+        let (role, parents) = (p.role, p.parents.clone());
+        p.writes = 0;
+        if role.level == 4 {
+            let current = self.paging.cr3 & ADDRESS == role.table;
+            if !current && let Some(at) = self.roots.iter().position(|r| r.table == role.table) {
+                self.roots.swap_remove(at);
+                for user_view in [false, true] {
+                    if let Some(&root) = self.roles.get(&Role::root(role.table, user_view)) {
+                        self.free_page(root);
+                    }
+                }
+            }
+            return;
+        }
+        for (parent, index) in parents {
+            self.replace(parent, usize::from(index), 0, None);
+        }
+    }
+}
