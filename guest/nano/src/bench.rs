@@ -1,23 +1,33 @@
 //! The operations. Each does its one thing `iterations` times and nothing else.
 
-use crate::machine;
+use crate::{machine, reads};
 use core::arch::asm;
 
-/// A benchmark: how often to do it.
-pub type Benchmark = fn(u64);
+/// One operation.
+pub struct Benchmark {
+    /// What must be there before the clock starts.
+    pub prepare: fn(),
+    /// Does it so many times.
+    pub run: fn(u64),
+}
 
 /// The benchmark of that name.
 pub fn by_name(name: &str) -> Option<Benchmark> {
-    Some(match name {
-        "syscall" => machine::user_syscalls,
-        "in" => port_in,
-        "cr8wr" => cr8_write,
-        "callret" => call_return,
-        "pgfault" => page_fault,
-        "divzero" => divide_by_zero,
-        "ptemod" => entry_store,
+    let (prepare, run): (fn(), fn(u64)) = match name {
+        "syscall" => (|| {}, machine::user_syscalls),
+        "in" => (|| {}, port_in),
+        "cr8wr" => (|| {}, cr8_write),
+        "callret" => (|| {}, call_return),
+        "pgfault" => (|| {}, page_fault),
+        "divzero" => (|| {}, divide_by_zero),
+        "ptemod" => (|| {}, entry_store),
+        "cold4k" => (reads::map_small, reads::in_order),
+        "cold2m" => (reads::map_large, reads::in_order),
+        "read4k" => (reads::map_small_and_touch, reads::at_random),
+        "read2m" => (reads::map_large_and_touch, reads::at_random),
         _ => return None,
-    })
+    };
+    Some(Benchmark { prepare, run })
 }
 
 /// A read of port 0x80, which answers nothing.

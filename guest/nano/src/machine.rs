@@ -120,24 +120,28 @@ global_asm!(
     user_code = const USER_BASE + 16 + 3,
 );
 
+/// A page of table entries.
 #[repr(C, align(4096))]
-struct Page(UnsafeCell<[u64; 512]>);
+pub struct Page(UnsafeCell<[u64; 512]>);
 
 // SAFETY: one processor, no interrupts: nothing runs beside what uses a page.
 unsafe impl Sync for Page {}
 
 impl Page {
-    const fn zeroed() -> Self {
+    /// All entries 0.
+    pub const fn zeroed() -> Self {
         Page(UnsafeCell::new([0; 512]))
     }
     fn entry(&self, index: usize) -> *mut u64 {
         self.0.get().cast::<u64>().wrapping_add(index)
     }
-    fn set(&self, index: usize, value: u64) {
+    /// Write entry `index`, below 512.
+    pub fn set(&self, index: usize, value: u64) {
         // SAFETY: `index` is below 512 in all calls, and Sync's reason.
         unsafe { self.entry(index).write_volatile(value) }
     }
-    fn gpa(&self) -> u64 {
+    /// Where it lies.
+    pub fn gpa(&self) -> u64 {
         self.0.get() as u64
     }
 }
@@ -149,10 +153,13 @@ static HIGH: Page = Page::zeroed();
 static LEAF: Page = Page::zeroed();
 static IDT: Page = Page::zeroed();
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 2;
+/// Entry bit: the translation exists.
+pub const PRESENT: u64 = 1;
+/// Entry bit: it may be written.
+pub const WRITE: u64 = 2;
 const USER: u64 = 4;
-const LARGE: u64 = 1 << 7;
+/// Entry bit: a page of 2 MiB.
+pub const LARGE: u64 = 1 << 7;
 
 /// An address that is never mapped.
 pub const UNMAPPED: u64 = 0x4020_0000;
@@ -160,6 +167,11 @@ pub const UNMAPPED: u64 = 0x4020_0000;
 /// An entry of a table in use, for [`crate::bench`]'s stores to page tables: it maps 0x4000_0000.
 pub fn leaf_entry() -> *mut u64 {
     LEAF.entry(0)
+}
+
+/// Let entry `index` of the top directory, 1 GiB of addresses, be `directory`.
+pub fn set_directory(index: usize, directory: &Page) {
+    PDPT.set(index, directory.gpa() | PRESENT | WRITE);
 }
 
 /// Page tables, descriptor tables and the system call entry.

@@ -5,6 +5,10 @@
 //! The command line says which and how often: `bench=pgfault n=10000`. The answer is one line on
 //! the log port, `nano: NAME ITERATIONS CYCLES`, and exit status 0; 2 for a name that is unknown.
 //!
+//! Beside them stand reads over 256 MiB, which show what a TLB miss costs: `cold4k` and `cold2m` touch
+//! page after page for the first time, `read4k` and `read2m` read at random what was touched before.
+//! They need 320 MiB of memory.
+//!
 //! It is a kernel of its own, not a part of the guest's kernel, so that nothing but the operation
 //! is measured.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -15,6 +19,8 @@ mod bench;
 mod log;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg(target_os = "none")]
+mod reads;
 
 #[cfg(target_os = "none")]
 mod entry {
@@ -51,9 +57,10 @@ mod entry {
         let iterations = value("n").and_then(|n| n.parse().ok()).unwrap_or(1000u64);
         machine::init(quirks & boot::SYSCALL_STAYS_IN_RING3 != 0);
         let status = match bench::by_name(name) {
-            Some(run) => {
+            Some(bench) => {
+                (bench.prepare)();
                 let before = machine::tsc();
-                run(iterations);
+                (bench.run)(iterations);
                 let cycles = machine::tsc() - before;
                 // The log port takes everything: there is no error to report.
                 let _ = writeln!(Log, "nano: {name} {iterations} {cycles}");
