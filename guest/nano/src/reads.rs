@@ -65,7 +65,7 @@ pub fn at_random(count: u64) {
         state ^= state >> 7;
         state ^= state << 17;
         // The memory is zero: the sum changes nothing but makes the next address wait.
-        state = state.wrapping_add(read(state % BYTES & !7));
+        state = state.wrapping_add(read((state % BYTES) & !7));
     }
 }
 
