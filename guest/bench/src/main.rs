@@ -15,8 +15,11 @@ use std::time::Instant;
 /// What can go wrong is a system call; it is named by its error alone.
 type Outcome = io::Result<()>;
 
-/// Name, what it isolates, how to do it so many times.
-const WORKLOADS: [(&str, &str, fn(u64) -> Outcome); 12] = [
+/// How to do an operation so many times.
+type Workload = fn(u64) -> Outcome;
+
+/// Name, what it isolates, how to do it.
+const WORKLOADS: [(&str, &str, Workload); 12] = [
     (
         "getppid",
         "the way into the kernel and back",
