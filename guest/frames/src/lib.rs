@@ -1,2 +1,18 @@
-//! The frame allocator (buddy) and the object allocator (slab) of the guest kernel, as pure logic.
+//! The guest kernel's allocators as pure logic: frames of physical memory ([`Buddy`]) and small
+//! objects ([`Slab`]).
+//!
+//! Both keep their state in one array with 16 bytes a frame, the *memory map* ([`MemMap`]). An
+//! all-zero entry is valid and means "not in the allocator", so that nothing is initialised per
+//! frame at boot.
 #![no_std]
+
+mod buddy;
+mod meta;
+mod slab;
+
+pub use buddy::{Buddy, MAX_ORDER};
+pub use meta::{FrameMeta, MemMap};
+pub use slab::{Memory, Slab};
+
+/// Bytes of a frame.
+pub const FRAME_SIZE: usize = 4096;

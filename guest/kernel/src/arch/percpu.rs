@@ -44,13 +44,13 @@ pub(super) const WORK: usize = offset_of!(PerCpu, work);
 
 /// A [`PerCpu`] in static memory.
 #[repr(C, align(64))]
-struct Storage(PerCpu);
+pub(super) struct Storage(PerCpu);
 
 // SAFETY: each processor reaches its own through GS, never another's.
 unsafe impl Sync for Storage {}
 
 /// The boot processor's.
-static BOOT_CPU: Storage = Storage(PerCpu {
+pub(super) static BOOT_CPU: Storage = Storage(PerCpu {
     this: Cell::new(core::ptr::null()),
     kernel_stack: Cell::new(0),
     user_rsp: Cell::new(0),

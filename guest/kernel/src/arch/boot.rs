@@ -1,0 +1,429 @@
+//! From the loader's entry to Rust in the high half.
+//!
+//! ```text
+//! PVH loader: 32-bit, no paging ── pvh_start ── 1 GiB identity map, long mode ──┐
+//! gnomon: 64-bit, identity map ─────────────────────────────────────────────────┴─ _start64
+//! _start64: build the kernel's tables, load CR3, jump to the link address, call start_kernel
+//! ```
+//!
+//! Tables built here: the image with 4 KiB pages, each part with its own rights; the direct map
+//! with its lowest level left empty (filled by page faults, `mm::direct`); one table for device
+//! memory and the system-call gate. The loader's identity map stays until `start_kernel` drops it.
+//!
+//! The physical load address is found at run time (any 2 MiB boundary works); the virtual one is
+//! the link address, so no relocation is needed.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use gnomon_abi::boot::{BootFacts, MAGIC};
+use gnomon_abi::symbols::IMAGE_BASE;
+
+use super::{apic, cpu, fpu, gdt, idt, percpu, syscall_entry, tsc};
+use crate::mm::{self, layout};
+
+/// The boot stack's size; it becomes the idle task's.
+const STACK_SIZE: usize = 32 * 1024;
+
+/// Present, writable, user, accessed, dirty, global, no-execute.
+const P: u64 = 1;
+const W: u64 = 2;
+const U: u64 = 4;
+const A: u64 = 0x20;
+const D: u64 = 0x40;
+const G: u64 = 0x100;
+const NX_HIGH: u64 = 1 << 31;
+
+global_asm!(
+    r#"
+    .section .bss.boot, "aw", @nobits
+    .balign 4096
+    boot_pml4: .skip 4096
+    boot_pdpt_kernel: .skip 4096
+    boot_pdpt_direct: .skip 4096
+    boot_pd_kernel: .skip 4096
+    boot_pd_device: .skip 4096
+    boot_pt_device: .skip 4096
+    boot_pt_kernel: .skip 4096 * 3
+    boot_stack: .skip {stack}
+    boot_stack_top:
+
+    // ---- PVH: 32 bits, paging off, ebx = hvm_start_info ----
+    .section .text.entry, "ax"
+    .code32
+    .globl pvh_start
+    pvh_start:
+        cld
+        // Where are we? A call needs a stack: the first word of hvm_start_info, put back at once.
+        mov edx, [ebx]
+        lea esp, [ebx + 4]
+        call pvh_here
+    pvh_here:
+        pop ebp
+        mov [ebx], edx
+        lea esp, [ebp + boot_stack_top - pvh_here]
+        lea edi, [ebp + boot_pml4 - pvh_here]
+        // Three of the kernel's own tables serve as the identity map; _start64 moves on to clean
+        // ones, and clears these.
+        lea eax, [ebp + boot_pdpt_kernel - pvh_here + 3]
+        mov [edi], eax
+        lea ecx, [ebp + boot_pd_kernel - pvh_here + 3]
+        mov [eax - 3], ecx
+        sub ecx, 3
+        mov eax, 0x83
+        xor edx, edx
+    2:  mov [ecx + edx * 8], eax
+        add eax, 0x200000
+        inc edx
+        cmp edx, 512
+        jb 2b
+        mov eax, cr4
+        or eax, 0x20
+        mov cr4, eax
+        mov cr3, edi
+        mov ecx, 0xc0000080
+        rdmsr
+        or eax, 0x900                           // LME, NXE
+        wrmsr
+        mov eax, cr0
+        or eax, 0x80010001                      // PG, WP, PE
+        mov cr0, eax
+        lea eax, [ebp + boot_gdt_pointer - pvh_here]
+        lea ecx, [ebp + boot_gdt - pvh_here]
+        mov [eax + 2], ecx
+        lgdt [eax]
+        lea eax, [ebp + pvh_long - pvh_here]
+        push 0x10
+        push eax
+        retf
+    .code64
+    pvh_long:
+        mov eax, 0x18
+        mov ds, eax
+        mov es, eax
+        mov ss, eax
+        mov edi, ebx
+        xor esi, esi
+
+    // ---- 64 bits, one-to-one map: rdi = hvm_start_info, rsi = BootFacts or 0 ----
+    .globl _start64
+    _start64:
+        cld
+        mov r12, rdi
+        mov r13, rsi
+        lea rbx, [rip + image_start]            // physical base of the image
+        lea rbp, [rip + boot_pml4]
+
+        // Root: the kernel's two slots, and the loader's lowest for the moment. A PVH entry runs
+        // on tables that lie in the kernel's own; its PD is taken over as it is and replaced below.
+        mov rax, cr3
+        and rax, -4096
+        cmp rax, rbp
+        je 4f
+        mov rax, [rax]
+        mov [rbp], rax
+        jmp 5f
+    4:  // PVH: move the identity map to the tables of the direct map's first GiB: they are not
+        // in use yet. Copy the PD's entry for the image only.
+        mov rax, rbx
+        shr rax, 21
+        mov ecx, eax
+        shl rax, 21
+        or rax, 0x83
+        lea rdx, [rip + boot_pt_device]
+        mov [rdx + rcx * 8], rax
+        add rax, 0x200000
+        mov [rdx + rcx * 8 + 8], rax
+        add rax, 0x200000
+        mov [rdx + rcx * 8 + 16], rax
+        lea rax, [rip + boot_pd_device]
+        or rdx, 3
+        mov [rax], rdx
+        or rax, 3
+        mov [rbp], rax
+        mov cr3, rbp
+        xor eax, eax
+        lea rdi, [rip + boot_pdpt_kernel]
+        mov [rdi], rax
+        lea rdi, [rip + boot_pd_kernel]
+        mov ecx, 512
+        rep stosq
+    5:
+        lea rax, [rip + boot_pdpt_kernel + {pwu}]
+        mov [rbp + 511 * 8], rax
+        lea rax, [rip + boot_pdpt_direct + {pw}]
+        bts rax, 63
+        mov [rbp + {direct_slot} * 8], rax
+        lea rdi, [rip + boot_pdpt_kernel]
+        lea rax, [rip + boot_pd_kernel + {pw}]
+        mov [rdi + 510 * 8], rax
+        lea rdi, [rip + boot_pd_kernel]
+        lea rax, [rip + boot_pt_kernel + {pw}]
+        mov [rdi + 8], rax
+        add rax, 4096
+        mov [rdi + 16], rax
+        add rax, 4096
+        mov [rdi + 24], rax
+
+        // The image, page by page: text, read-only data, data.
+        lea rdi, [rip + boot_pt_kernel]
+        lea rax, [rbx + {text}]
+        lea rcx, [rip + text_end]
+    6:  mov [rdi], rax
+        add rdi, 8
+        add rax, 4096
+        cmp rax, rcx
+        jb 6b
+        mov rdx, {nx}
+        lea rax, [rcx + {rodata}]
+        or rax, rdx
+        lea rcx, [rip + rodata_end]
+        or rcx, rdx
+    7:  mov [rdi], rax
+        add rdi, 8
+        add rax, 4096
+        cmp rax, rcx
+        jb 7b
+        lea rax, [rcx + {data}]
+        lea rcx, [rip + image_end]
+        or rcx, rdx
+    8:  mov [rdi], rax
+        add rdi, 8
+        add rax, 4096
+        cmp rax, rcx
+        jb 8b
+
+        mov rax, cr4
+        or eax, 0x80                            // PGE
+        mov cr4, rax
+        mov cr3, rbp
+        mov rax, {link}
+        sub rax, rbx                            // from physical to virtual
+        lea rcx, [rip + 9f]
+        add rcx, rax
+        jmp rcx
+    9:  lea rsp, [rip + boot_stack_top]
+        // Device tables: cleared of what the PVH path left there.
+        mov rdi, r12
+        mov rsi, r13
+        mov rdx, rbx
+        xor ebp, ebp
+        call {start_kernel}
+        ud2
+
+    .section .data.boot, "aw"
+    .balign 8
+    boot_gdt:
+        .quad 0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+    boot_gdt_pointer:
+        .word 31
+        .long 0
+    "#,
+    stack = const STACK_SIZE,
+    pw = const P | W | A,
+    pwu = const P | W | U | A,
+    text = const P | A | G,
+    rodata = const P | A | G,
+    data = const P | W | A | D | G,
+    nx = const NX_HIGH << 32,
+    direct_slot = const layout::DIRECT_MAP >> 39 & 511,
+    link = const IMAGE_BASE,
+    start_kernel = sym start_kernel,
+);
+
+unsafe extern "C" {
+    static image_start: u8;
+    static text_end: u8;
+    static image_end: u8;
+    static mut boot_pml4: [u64; 512];
+    static mut boot_pdpt_direct: [u64; 512];
+    static mut boot_pdpt_kernel: [u64; 512];
+    static mut boot_pd_device: [u64; 512];
+    static mut boot_pt_device: [u64; 512];
+    static boot_stack_top: u8;
+}
+
+/// Physical address of the image.
+static PHYSICAL_BASE: AtomicU64 = AtomicU64::new(0);
+/// The boot facts, in the direct map; null: none.
+static FACTS: AtomicPtr<BootFacts> = AtomicPtr::new(core::ptr::null_mut());
+/// gpa of `hvm_start_info`.
+static START_INFO: AtomicU64 = AtomicU64::new(0);
+
+/// `hvm_start_info`, version 1 (Xen's public/arch-x86/hvm/start_info.h).
+#[repr(C)]
+struct StartInfo {
+    magic: u32,
+    version: u32,
+    flags: u32,
+    modules: u32,
+    module_list: u64,
+    command_line: u64,
+    rsdp: u64,
+    memory_map: u64,
+    memory_map_entries: u32,
+    reserved: u32,
+}
+
+const START_INFO_MAGIC: u32 = 0x336e_c578;
+
+/// One entry of the memory map.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct MemoryMapEntry {
+    /// First gpa.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+    /// 1: usable RAM.
+    pub kind: u32,
+    reserved: u32,
+}
+
+/// gpa of an address in the kernel's image.
+pub fn image_to_phys(address: usize) -> u64 {
+    address as u64 - IMAGE_BASE + PHYSICAL_BASE.load(Ordering::Relaxed)
+}
+
+/// First gpa after the image.
+pub fn image_end_phys() -> u64 {
+    image_to_phys(&raw const image_end as usize)
+}
+
+/// Whether an address is in the kernel's code.
+pub fn is_kernel_text(address: u64) -> bool {
+    (&raw const image_start as u64..&raw const text_end as u64).contains(&address)
+}
+
+/// The kernel's root table: a root without a program.
+pub fn kernel_root() -> u64 {
+    image_to_phys(&raw const boot_pml4 as usize)
+}
+
+/// The tables built here that `mm` goes on with.
+pub(crate) fn root_table() -> *mut u64 {
+    (&raw mut boot_pml4).cast()
+}
+
+/// The direct map's table of 1 GiB slots.
+pub(crate) fn direct_table() -> *mut u64 {
+    (&raw mut boot_pdpt_direct).cast()
+}
+
+/// The last-level table of device memory.
+pub(crate) fn device_table() -> *mut u64 {
+    (&raw mut boot_pt_device).cast()
+}
+
+/// Top of the boot stack, which the idle task keeps.
+pub fn boot_stack() -> usize {
+    &raw const boot_stack_top as usize
+}
+
+/// What gnomon told the kernel; None under another loader.
+pub fn facts() -> Option<&'static BootFacts> {
+    // SAFETY: set once, to memory below 1 MiB that is never given to anybody.
+    unsafe { FACTS.load(Ordering::Relaxed).as_ref() }
+}
+
+/// Whether a quirk (`gnomon_abi::boot`) is set.
+pub fn has_quirk(quirk: u64) -> bool {
+    facts().is_some_and(|f| f.quirks & quirk != 0)
+}
+
+fn start_info() -> &'static StartInfo {
+    // SAFETY: `start_kernel` checked the magic; the memory is below 1 MiB and never reused.
+    unsafe { &*mm::phys_to_virt(START_INFO.load(Ordering::Relaxed)).cast::<StartInfo>() }
+}
+
+/// The kernel's command line.
+pub fn command_line() -> &'static str {
+    let gpa = start_info().command_line;
+    if gpa == 0 {
+        return "";
+    }
+    // SAFETY: the loader ended it with NUL; the memory is never reused.
+    let text = unsafe { core::ffi::CStr::from_ptr(mm::phys_to_virt(gpa).cast()) };
+    text.to_str().unwrap_or("")
+}
+
+/// The memory map.
+pub fn memory_map() -> &'static [MemoryMapEntry] {
+    let info = start_info();
+    // SAFETY: the loader's array, never reused.
+    unsafe {
+        core::slice::from_raw_parts(mm::phys_to_virt(info.memory_map).cast(), info.memory_map_entries as usize)
+    }
+}
+
+/// Strings at a gpa, each ended by NUL.
+fn strings(gpa: u64, len: u64) -> impl Iterator<Item = &'static [u8]> {
+    let bytes: &'static [u8] = if len == 0 {
+        &[]
+    } else {
+        // SAFETY: gnomon's boot structures, below 1 MiB, never reused.
+        unsafe { core::slice::from_raw_parts(mm::phys_to_virt(gpa), len as usize) }
+    };
+    bytes.split_inclusive(|&b| b == 0).map(|s| s.strip_suffix(&[0]).unwrap_or(s))
+}
+
+/// init's arguments; empty under a loader that gives none.
+pub fn init_args() -> impl Iterator<Item = &'static [u8]> {
+    facts().map(|f| strings(f.init_args, f.init_args_len)).into_iter().flatten()
+}
+
+/// init's environment.
+pub fn init_env() -> impl Iterator<Item = &'static [u8]> {
+    facts().map(|f| strings(f.init_env, f.init_env_len)).into_iter().flatten()
+}
+
+/// First Rust code: on the boot stack, at the link address, interrupts off.
+extern "C" fn start_kernel(start_info: u64, facts: u64, physical_base: u64) -> ! {
+    PHYSICAL_BASE.store(physical_base, Ordering::Relaxed);
+    let cpu = percpu::init_boot_cpu();
+    gdt::init(cpu);
+    idt::init();
+    // SAFETY: nothing is reached through the loader's map from here on; the device tables may
+    // hold leftovers of the PVH path, in their first entries.
+    unsafe {
+        core::ptr::write_volatile((&raw mut boot_pml4).cast::<u64>(), 0);
+        let pd = (&raw mut boot_pd_device).cast::<u64>();
+        if *pd != 0 {
+            device_table().write_bytes(0, 512);
+        }
+        *pd = image_to_phys(&raw const boot_pt_device as usize) | P | W | U | A;
+        *(&raw mut boot_pdpt_kernel).cast::<u64>().add(511) =
+            image_to_phys(&raw const boot_pd_device as usize) | P | W | U | A;
+        cpu::write_cr3(kernel_root());
+    }
+    cpu.cr3.set(kernel_root());
+    percpu::set_kernel_stack(boot_stack());
+    START_INFO.store(start_info, Ordering::Relaxed);
+    mm::direct::init_early();
+    if facts != 0 {
+        let facts = mm::phys_to_virt(facts).cast::<BootFacts>();
+        // SAFETY: gnomon put it there.
+        if unsafe { (*facts).magic } == MAGIC {
+            FACTS.store(facts, Ordering::Relaxed);
+            crate::log::use_gnomon_port();
+        }
+    }
+    // SAFETY: the loader's structure.
+    if unsafe { (*mm::phys_to_virt(start_info).cast::<StartInfo>()).magic } != START_INFO_MAGIC {
+        panic!("the loader passed no hvm_start_info: use a PVH loader or gnomon");
+    }
+    cpu::init();
+    fpu::init();
+    mm::init(memory_map());
+    syscall_entry::init();
+    apic::init();
+    tsc::init();
+    crate::init::run()
+}
+
+/// Ends the run where no device ends it: an empty IDT and an exception.
+pub fn triple_fault() -> ! {
+    let none = gdt::TablePointer { limit: 0, base: 0 };
+    // SAFETY: the machine ends here.
+    unsafe { asm!("lidt [{}]", "ud2", in(reg) &raw const none, options(noreturn)) }
+}

@@ -1,0 +1,202 @@
+//! Traps: system calls, exceptions and interrupts, as the assembly hands them over.
+
+use gnomon_abi::boot::INT_N_IS_UD;
+use gnomon_abi::ports::FatalReason;
+
+use super::{apic, backtrace, boot, cpu, idt, irq};
+use crate::mm::{self, Access, Fault};
+use crate::{power, syscall, task, time};
+
+/// The registers of a program (or of the kernel) at a trap. The order is that of Linux's
+/// `struct pt_regs`; for a program it lies at the top of the task's kernel stack.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TrapFrame {
+    /// Callee-saved registers first.
+    pub r15: usize,
+    /// R14.
+    pub r14: usize,
+    /// R13.
+    pub r13: usize,
+    /// R12.
+    pub r12: usize,
+    /// RBP.
+    pub rbp: usize,
+    /// RBX.
+    pub rbx: usize,
+    /// R11; flags at a system call.
+    pub r11: usize,
+    /// R10; the fourth argument.
+    pub r10: usize,
+    /// R9; the sixth argument.
+    pub r9: usize,
+    /// R8; the fifth argument.
+    pub r8: usize,
+    /// RAX; the result of a system call.
+    pub rax: usize,
+    /// RCX; return address at a system call.
+    pub rcx: usize,
+    /// RDX; the third argument.
+    pub rdx: usize,
+    /// RSI; the second argument.
+    pub rsi: usize,
+    /// RDI; the first argument.
+    pub rdi: usize,
+    /// The number of the system call, or the exception's error code (0 if it has none).
+    pub orig_rax: usize,
+    /// RIP.
+    pub rip: usize,
+    /// CS.
+    pub cs: usize,
+    /// RFLAGS.
+    pub rflags: usize,
+    /// RSP.
+    pub rsp: usize,
+    /// SS.
+    pub ss: usize,
+}
+
+const _: () = {
+    assert!(size_of::<TrapFrame>() == 168);
+    assert!(core::mem::offset_of!(TrapFrame, rbx) == 40);
+    assert!(core::mem::offset_of!(TrapFrame, rdi) == 112);
+    assert!(core::mem::offset_of!(TrapFrame, rip) == 128);
+};
+
+impl TrapFrame {
+    /// Whether the trap came from ring 3.
+    pub fn is_user(&self) -> bool {
+        self.cs & 3 != 0
+    }
+}
+
+/// An exception that a program raised and that the kernel did not resolve.
+#[derive(Clone, Copy, Debug)]
+pub struct Exception {
+    /// Vector: 0 divide error, 1 debug, 3 breakpoint, 6 invalid opcode, 13 general protection,
+    /// 14 page fault …
+    pub vector: u8,
+    /// The processor's error code.
+    pub error: u64,
+    /// Page faults: the address; others: RIP.
+    pub addr: usize,
+    /// Page faults: why it could not be resolved.
+    pub fault: Option<Fault>,
+}
+
+const DEBUG: usize = 1;
+const INVALID_OPCODE: usize = 6;
+const PAGE_FAULT: usize = 14;
+/// First vector that is not an exception.
+const FIRST_INTERRUPT: usize = 32;
+
+/// A system call, from any of its entries.
+pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
+    syscall::dispatch(frame);
+}
+
+/// A trap from ring 3.
+pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
+    if vector == PAGE_FAULT {
+        let address = cpu::read_cr2();
+        let Err(fault) = user_page_fault(address, frame.orig_rax) else { return };
+        exception(frame, PAGE_FAULT, address, Some(fault));
+    } else if vector >= FIRST_INTERRUPT {
+        if vector == usize::from(idt::SYSCALL_INT) {
+            syscall::dispatch_int80(frame);
+        } else {
+            interrupt(vector as u8);
+        }
+    } else {
+        if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) {
+            let mut bytes = [0; 2];
+            if mm::copy_from_user(&mut bytes, frame.rip).is_ok() && bytes == [0xcd, idt::SYSCALL_INT] {
+                frame.rip += 2;
+                syscall::dispatch_int80(frame);
+                return;
+            }
+        }
+        exception(frame, vector, frame.rip, None);
+    }
+}
+
+fn exception(frame: &mut TrapFrame, vector: usize, addr: usize, fault: Option<Fault>) {
+    let error = if vector == DEBUG { 0 } else { frame.orig_rax as u64 };
+    // No system call to restart: the signal code looks at this.
+    frame.orig_rax = usize::MAX;
+    task::user_exception(frame, Exception { vector: vector as u8, error, addr, fault });
+}
+
+/// Resolves a page fault of the running program.
+fn user_page_fault(address: usize, error: usize) -> Result<(), Fault> {
+    let access = Access { write: error & 2 != 0, exec: error & 16 != 0 };
+    match task::current_space() {
+        Some(space) => space.fault(address, access),
+        None => Err(Fault::Segv { code: mm::SEGV_MAPERR }),
+    }
+}
+
+fn interrupt(vector: u8) {
+    match vector {
+        idt::TIMER => {
+            apic::eoi();
+            time::tick();
+        }
+        idt::SPURIOUS => {}
+        _ => irq::handle(vector),
+    }
+}
+
+/// A trap in the kernel: interrupts of the idle loop, faults on user memory and on parts of the
+/// direct map that are not filled in yet. Anything else is the kernel's end.
+pub(super) extern "C" fn kernel_trap(frame: &mut TrapFrame, vector: usize) {
+    if vector == PAGE_FAULT {
+        let address = cpu::read_cr2();
+        if mm::direct::fault(address, frame.orig_rax) {
+            return;
+        }
+        if address < mm::layout::USER_END {
+            if let Some(fixup) = mm::user_copy::fixup(frame.rip) {
+                if user_page_fault(address, frame.orig_rax).is_err() {
+                    frame.rip = fixup;
+                }
+                return;
+            }
+        } else if let Some(fixup) = mm::user_copy::fixup(frame.rip) {
+            frame.rip = fixup;
+            return;
+        }
+        klog!("kernel: page fault at {address:#x}, error {:#x}", frame.orig_rax);
+    } else if vector >= FIRST_INTERRUPT {
+        interrupt(vector as u8);
+        return;
+    } else if let Some(fixup) = mm::user_copy::fixup(frame.rip) {
+        // #GP of a non-canonical address.
+        frame.rip = fixup;
+        return;
+    } else {
+        klog!("kernel: exception {vector}, error {:#x}", frame.orig_rax);
+    }
+    die(frame);
+}
+
+/// Reports an exception in the kernel and ends the machine.
+fn die(frame: &TrapFrame) -> ! {
+    backtrace::of_trap(frame);
+    power::fatal(FatalReason::Exception)
+}
+
+/// NMI, double fault or machine check.
+pub(super) extern "C" fn fatal_trap(frame: &TrapFrame, vector: usize) -> ! {
+    klog!("kernel: exception {vector} ({})", match vector {
+        2 => "NMI",
+        8 => "double fault: kernel stack overflow?",
+        _ => "machine check",
+    });
+    die(frame)
+}
+
+/// The work flag was set: signals, rescheduling.
+pub(super) extern "C" fn user_return(frame: &mut TrapFrame) {
+    task::on_user_return(frame);
+}
