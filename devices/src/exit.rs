@@ -3,8 +3,8 @@
 //! A write is only remembered here, in an [`ExitLatch`]: the virtual processor's loop asks it
 //! after each port write that it has passed on, and stops. The first write counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use gnomon_abi::ports;
 
@@ -83,16 +83,13 @@ impl ExitPort {
     /// # Errors
     /// Another device has one of the ports.
     pub fn add_all(bus: &mut Bus, latch: &Arc<ExitLatch>) -> Result<(), BusError> {
-        let ports: [(u16, fn(u32) -> ExitEvent); 3] = [
-            (ports::EXIT, |value| ExitEvent::Exit(value as u8)),
-            (ports::FATAL, ExitEvent::Fatal),
-            (ports::DEBUG_EXIT, ExitEvent::DebugExit),
-        ];
-        for (port, event) in ports {
+        let mut add = |port, event| {
             let latch = Arc::clone(latch);
-            let device = std::sync::Mutex::new(Self { latch, event });
-            bus.add_pio(port, 4, Arc::new(device))?;
-        }
+            bus.add_pio(port, 4, Arc::new(Mutex::new(Self { latch, event })))
+        };
+        add(ports::EXIT, |value| ExitEvent::Exit(value as u8))?;
+        add(ports::FATAL, ExitEvent::Fatal)?;
+        add(ports::DEBUG_EXIT, ExitEvent::DebugExit)?;
         Ok(())
     }
 }

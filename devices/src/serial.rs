@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn wide_access_is_ignored() {
         let mut port = SerialPort::new(Vec::new(), Arc::new(NoIrq));
-        port.write(0, &[b'a', b'b']);
+        port.write(0, b"ab");
         let mut data = [0xff; 2];
         port.read(0, &mut data);
         assert_eq!((port.serial.writer().len(), data), (0, [0xff; 2]));

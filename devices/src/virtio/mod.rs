@@ -11,6 +11,8 @@ pub mod console;
 pub mod mmio;
 pub mod queue;
 pub mod rng;
+#[cfg(test)]
+mod testing;
 
 use queue::{ActiveQueue, DriverError};
 
