@@ -131,8 +131,6 @@ pub struct File {
     offset: Mutex<u64>,
     id: u64,
     flocked: AtomicBool,
-    /// Where the next sequential read would begin: drives read-ahead.
-    readahead: AtomicU64,
 }
 
 impl File {
@@ -154,7 +152,6 @@ impl File {
             offset: Mutex::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             flocked: AtomicBool::new(false),
-            readahead: AtomicU64::new(0),
         })
     }
 
@@ -228,7 +225,6 @@ impl File {
             return Err(Errno::EISDIR);
         }
         let mut offset = self.offset.lock();
-        self.hint_readahead(*offset, buf.remaining());
         let n = self.inode.read_at(*offset, buf)?;
         *offset += n as u64;
         Ok(n)
@@ -270,7 +266,6 @@ impl File {
         if self.kind == FileType::Directory {
             return Err(Errno::EISDIR);
         }
-        self.hint_readahead(offset, buf.remaining());
         self.inode.read_at(offset, buf)
     }
 
@@ -299,14 +294,6 @@ impl File {
             self.inode.sync(data_only)?;
         }
         Ok(())
-    }
-
-    /// Tell the page cache when reads go through the file in order.
-    fn hint_readahead(&self, offset: u64, len: usize) {
-        if offset != 0 && offset == self.readahead.load(Ordering::Relaxed) {
-            self.inode.will_read(offset, len);
-        }
-        self.readahead.store(offset + len as u64, Ordering::Relaxed);
     }
 
     /// `lseek(2)`: ESPIPE for streams, EINVAL for a negative result, ENXIO from SEEK_DATA and

@@ -125,9 +125,6 @@ pub trait Inode: Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// A sequential reader will want `len` bytes at `offset` next: read ahead.
-    fn will_read(&self, _offset: u64, _len: usize) {}
-
     /// Write at `offset`, growing the file. ENOSPC, EFBIG, EROFS, EIO, EFAULT.
     fn write_at(&self, _offset: u64, _buf: &mut WriteBuf<'_>) -> KResult<usize> {
         Err(Errno::EINVAL)
@@ -185,8 +182,8 @@ pub trait FileSystem: Send + Sync {
     /// The type's name as `/proc/mounts` shows it.
     fn name(&self) -> &'static str;
 
-    /// Its root directory.
-    fn root(&self) -> Arc<dyn Inode>;
+    /// Its root directory. EIO if it has been taken down.
+    fn root(&self) -> KResult<Arc<dyn Inode>>;
 
     /// Sizes.
     fn statfs(&self) -> StatFs;

@@ -1,0 +1,226 @@
+//! What is mounted where, and the beginning and the end of it all.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use gnomon_abi::ports::FatalReason;
+
+use super::ext2fs::Ext2Fs;
+use super::path::{Last, Lookup, Resolved};
+use super::tmpfs::TmpFs;
+use super::{Dentry, FileSystem, FileType, FsContext, devfs, procfs};
+use crate::drivers::block;
+use crate::errno::{Errno, KResult};
+use crate::sync::{Once, SpinLock};
+
+/// `MS_RDONLY` of `mount(2)`.
+pub const MS_RDONLY: usize = 1;
+/// `MS_REMOUNT` of `mount(2)`.
+pub const MS_REMOUNT: usize = 32;
+
+/// One mounted file system.
+#[derive(Clone)]
+struct Mount {
+    source: String,
+    root: Arc<Dentry>,
+    fs: Arc<dyn FileSystem>,
+}
+
+static ROOT: Once<Arc<Dentry>> = Once::new();
+static MOUNTS: SpinLock<Vec<Mount>> = SpinLock::new(Vec::new());
+static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
+
+/// A number for a new file system instance (`st_dev`): major 0, as for file systems without a
+/// device of their own.
+pub fn next_dev() -> u64 {
+    devfs::make_dev(0, NEXT_DEV.fetch_add(1, Ordering::Relaxed) as u32)
+}
+
+/// The root of all.
+pub fn root() -> Arc<Dentry> {
+    match ROOT.get() {
+        Some(root) => root.clone(),
+        None => crate::power::die(
+            FatalReason::NoRoot,
+            format_args!("a path is used before the root file system is mounted"),
+        ),
+    }
+}
+
+/// Mount the root file system from the first disk, and /dev, /proc, /tmp on it. Parameters of the
+/// command line: `ro` mounts the root read-only.
+///
+/// Without a usable root the machine ends.
+pub fn init(cmdline: &str) {
+    let read_only = cmdline.split_ascii_whitespace().any(|word| word == "ro");
+    let Some(disk) = block::all().into_iter().next() else {
+        crate::power::die(
+            FatalReason::NoRoot,
+            format_args!("no disk: give the machine a virtio-blk device with an ext2 root"),
+        );
+    };
+    let source = format!("/dev/{}", disk.name());
+    let (fs, inode) = match Ext2Fs::mount(disk, read_only).and_then(|fs| Ok((fs.root()?, fs))) {
+        Ok((inode, fs)) => (fs, inode),
+        Err(e) => crate::power::die(
+            FatalReason::NoRoot,
+            format_args!("{source} holds no ext2 file system that can be mounted ({e:?})"),
+        ),
+    };
+    let dentry = Dentry::new_root(inode, None);
+    let _ = ROOT.set(dentry.clone());
+    MOUNTS.lock().push(Mount {
+        source,
+        root: dentry,
+        fs,
+    });
+    mount_at("/dev", "devtmpfs", devfs::new());
+    mount_at("/proc", "proc", procfs::new());
+    mount_at("/tmp", "tmpfs", TmpFs::new(0o1777));
+    mount_at("/dev/shm", "tmpfs", TmpFs::new(0o1777));
+}
+
+/// Mount one of the kernel's own file systems, if there is a directory for it.
+fn mount_at(target: &str, source: &str, fs: Arc<dyn FileSystem>) {
+    let context = FsContext::initial();
+    let mounted = super::path::resolve_in(&context, target.as_bytes(), Lookup::Follow)
+        .and_then(|at| make_directory(at))
+        .and_then(|at| attach(source, &at, fs));
+    if let Err(e) = mounted {
+        crate::klog!("mount: nothing mounted on {target} ({e:?}): the root needs that directory");
+    }
+}
+
+/// The directory that `at` names, made if it is missing.
+fn make_directory(at: Resolved) -> KResult<Arc<Dentry>> {
+    if at.dentry.inode().is_some() || at.last != Last::Name {
+        return Ok(at.dentry);
+    }
+    let _changes = at.parent.lock_changes();
+    let name = at.dentry.name();
+    let inode =
+        at.parent
+            .expect_inode()?
+            .create(&name, FileType::Directory, 0o755, (0, 0), 0)?;
+    Ok(at.parent.enter(&name, Some(inode)))
+}
+
+/// Mount `fs` on the directory `at`. ENOTDIR.
+pub fn attach(source: &str, at: &Arc<Dentry>, fs: Arc<dyn FileSystem>) -> KResult<()> {
+    if at.expect_inode()?.kind() != FileType::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    let root = Dentry::new_root(fs.root()?, Some(at.clone()));
+    at.set_mounted(Some(root.clone()));
+    MOUNTS.lock().push(Mount {
+        source: source.into(),
+        root,
+        fs,
+    });
+    Ok(())
+}
+
+/// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs and sysfs-less remounts. ENODEV for an
+/// unknown type, ENOTBLK without a disk, EBUSY if the disk is mounted already.
+pub fn mount(source: &str, at: &Arc<Dentry>, kind: &str, flags: usize) -> KResult<()> {
+    if flags & MS_REMOUNT != 0 {
+        let mounts = MOUNTS.lock().clone();
+        let mount = mounts
+            .iter()
+            .find(|mount| Arc::ptr_eq(&mount.root, at))
+            .ok_or(Errno::EINVAL)?;
+        return mount.fs.remount(flags & MS_RDONLY != 0);
+    }
+    let fs: Arc<dyn FileSystem> = match kind {
+        "ext2" | "ext3" | "ext4" => {
+            if MOUNTS.lock().iter().any(|mount| mount.source == source) {
+                return Err(Errno::EBUSY);
+            }
+            let name = source.strip_prefix("/dev/").ok_or(Errno::ENOTBLK)?;
+            let disk = block::by_name(name).ok_or(Errno::ENOTBLK)?;
+            Ext2Fs::mount(disk, flags & MS_RDONLY != 0)?
+        }
+        "tmpfs" | "ramfs" => TmpFs::new(0o1777),
+        "proc" => procfs::new(),
+        "devtmpfs" => devfs::new(),
+        _ => return Err(Errno::ENODEV),
+    };
+    attach(source, at, fs)
+}
+
+/// `umount2(2)` of the file system whose root is `at`. EINVAL if it is none, EBUSY for the root of
+/// all, or while another is mounted on it or files of it are open.
+pub fn unmount(at: &Arc<Dentry>) -> KResult<()> {
+    let Some(covered) = at.covers() else {
+        return Err(if Arc::ptr_eq(at, &root()) {
+            Errno::EBUSY
+        } else {
+            Errno::EINVAL
+        });
+    };
+    let mount = {
+        let mounts = MOUNTS.lock();
+        let below = |mount: &Mount| !Arc::ptr_eq(&mount.root, at) && mount.root.is_below(at);
+        if mounts.iter().any(below) {
+            return Err(Errno::EBUSY);
+        }
+        mounts
+            .iter()
+            .find(|mount| Arc::ptr_eq(&mount.root, at))
+            .cloned()
+            .ok_or(Errno::EINVAL)?
+    };
+    super::dentry::drop_unused();
+    // The mount point, the table, the copy above and the caller each hold the root; names below
+    // it hold it as their parent.
+    if Arc::strong_count(at) > 4 {
+        return Err(Errno::EBUSY);
+    }
+    covered.set_mounted(None);
+    MOUNTS
+        .lock()
+        .retain(|known| !Arc::ptr_eq(&known.root, at));
+    mount.fs.unmount()
+}
+
+/// Write all file systems back. The first error is told, after all have been tried.
+pub fn sync_all() -> KResult<()> {
+    let mounts = MOUNTS.lock().clone();
+    let mut result = Ok(());
+    for mount in &mounts {
+        result = result.and(mount.fs.sync());
+    }
+    result
+}
+
+/// Before the machine ends: write all file systems back and mark them clean.
+pub fn unmount_all() {
+    super::dentry::drop_unused();
+    let mounts = MOUNTS.lock().clone();
+    for mount in mounts.iter().rev() {
+        if let Err(e) = mount.fs.unmount() {
+            crate::klog!("mount: {} was not written back: {e:?}", mount.source);
+        }
+    }
+    crate::drivers::console::flush_all();
+}
+
+/// The text of `/proc/mounts`.
+pub fn describe() -> String {
+    let mounts = MOUNTS.lock().clone();
+    let mut text = String::new();
+    for mount in &mounts {
+        let target = mount.root.display_path();
+        let mode = if mount.fs.read_only() { "ro" } else { "rw" };
+        text.push_str(&format!(
+            "{} {} {} {mode},noatime 0 0\n",
+            mount.source,
+            String::from_utf8_lossy(&target),
+            mount.fs.name(),
+        ));
+    }
+    text
+}
