@@ -1,0 +1,18 @@
+//! The order in which the kernel comes up, after the processor and memory.
+
+use crate::arch::boot;
+use crate::{drivers, fs, mm, task, time};
+
+/// Brings up the rest, starts init, and becomes the idle task.
+pub fn run() -> ! {
+    let command_line = boot::command_line();
+    if command_line.split_ascii_whitespace().any(|word| word == "norandmaps") {
+        mm::space::set_randomise(false);
+    }
+    time::init();
+    task::init();
+    drivers::init(command_line);
+    fs::init(command_line);
+    task::spawn_init();
+    task::idle()
+}

@@ -1,0 +1,193 @@
+//! Page faults of programs: demand paging, copy-on-write, stack growth.
+
+use super::area::{Area, Prot, Source};
+use super::frame::Frame;
+use super::layout::{PAGE, USER_END};
+use super::space::{AddressSpace, Inner, STACK_GAP};
+use super::table::{ADDRESS, DIRTY, PRESENT, WRITE};
+use crate::errno::{Errno, KResult};
+use crate::sync::Once;
+
+/// si_code of a SIGSEGV: nothing is mapped there.
+pub const SEGV_MAPERR: i32 = 1;
+/// si_code of a SIGSEGV: the access is not allowed.
+pub const SEGV_ACCERR: i32 = 2;
+
+/// Kind of an access.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// A write.
+    pub write: bool,
+    /// An instruction fetch.
+    pub exec: bool,
+}
+
+/// Why a page fault cannot be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGSEGV.
+    Segv {
+        /// [`SEGV_MAPERR`] or [`SEGV_ACCERR`].
+        code: i32,
+    },
+    /// SIGBUS: beyond the end of the file, or it cannot be read.
+    Bus,
+    /// No memory.
+    Oom,
+}
+
+impl From<Errno> for Fault {
+    fn from(e: Errno) -> Fault {
+        if e == Errno::ENOMEM { Fault::Oom } else { Fault::Bus }
+    }
+}
+
+/// The page of zeros that reads of untouched memory see.
+static ZERO: Once<Frame> = Once::new();
+
+fn zero_page() -> KResult<Frame> {
+    if let Some(frame) = ZERO.get() {
+        return Ok(frame.clone());
+    }
+    let fresh = Frame::alloc_zeroed()?;
+    Ok(ZERO.call_once(|| fresh).clone())
+}
+
+fn is_zero_page(gpa: u64) -> bool {
+    ZERO.get().is_some_and(|zero| zero.gpa() == gpa)
+}
+
+/// A private copy of a page.
+fn copy_of(gpa: u64) -> KResult<Frame> {
+    if is_zero_page(gpa) {
+        return Frame::alloc_zeroed();
+    }
+    let copy = Frame::alloc()?;
+    // SAFETY: two different frames, one of them new.
+    unsafe { core::ptr::copy_nonoverlapping(super::phys_to_virt(gpa).cast::<u64>(), copy.as_ptr().cast(), PAGE / 8) };
+    Ok(copy)
+}
+
+impl AddressSpace {
+    /// Makes an access to `address` possible, or says why it is not. May sleep (file pages).
+    pub fn fault(&self, address: usize, access: Access) -> Result<(), Fault> {
+        if address >= USER_END {
+            return Err(Fault::Segv { code: SEGV_MAPERR });
+        }
+        self.inner.lock().fault(address, access)
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn fault(&mut self, address: usize, access: Access) -> Result<(), Fault> {
+        let Some(index) = self.find_or_grow(address) else { return Err(Fault::Segv { code: SEGV_MAPERR }) };
+        let page = address & !(PAGE - 1);
+        let Inner { areas, tables, resident, .. } = self;
+        let area = &mut areas[index];
+        let allowed = if access.write {
+            area.prot.contains(Prot::WRITE)
+        } else if access.exec {
+            area.prot.contains(Prot::EXEC)
+        } else {
+            area.prot != Prot::NONE
+        };
+        if !allowed {
+            return Err(Fault::Segv { code: SEGV_ACCERR });
+        }
+        let entry = tables.entry_or_create(page)?;
+        // SAFETY: a leaf entry of our tables.
+        let old = unsafe { *entry };
+        let bits = area.prot.entry_bits();
+        if old == 0 {
+            let value = match new_page(area, page, access.write)? {
+                (frame, true) => frame.into_raw() | bits | WRITE | DIRTY,
+                (frame, false) => frame.into_raw() | bits,
+            };
+            tables.fill(entry, value);
+            *resident += 1;
+            return Ok(());
+        }
+        if access.write && old & WRITE == 0 {
+            let value = make_writable(area, page, old)? | bits | WRITE | DIRTY;
+            // SAFETY: as above.
+            unsafe { *entry = value };
+            tables.flush(page, page + PAGE);
+            if value & ADDRESS != old & ADDRESS {
+                // SAFETY: the entry owned this reference and does not point there any more.
+                drop(unsafe { Frame::from_raw(old & ADDRESS) });
+            }
+            return Ok(());
+        }
+        // The tables allow it: a translation from before, or another thread was faster.
+        debug_assert!(old & PRESENT != 0);
+        tables.flush(page, page + PAGE);
+        Ok(())
+    }
+
+    /// The area at `address`; a stack grows to it if it may.
+    #[inline]
+    fn find_or_grow(&mut self, address: usize) -> Option<usize> {
+        let index = self.find(address)?;
+        let area = &self.areas[index];
+        if area.start <= address {
+            return Some(index);
+        }
+        if !area.grows_down {
+            return None;
+        }
+        let start = address & !(PAGE - 1);
+        let below = index.checked_sub(1).map_or(0, |i| self.areas[i].end);
+        let grow = (area.start - start) / PAGE;
+        if area.end - start > self.limits.stack
+            || start < below + STACK_GAP
+            || self.pages + grow > self.limits.address_space / PAGE
+        {
+            return None;
+        }
+        self.pages += grow;
+        self.areas[index].start = start;
+        Some(index)
+    }
+}
+
+/// A page for an empty entry, and whether it may be mapped writable.
+fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), Fault> {
+    let index = area.page_index(page);
+    match &area.source {
+        Source::Anonymous if write => Ok((Frame::alloc_zeroed()?, true)),
+        Source::Anonymous => Ok((zero_page()?, false)),
+        Source::Shared(pages) => Ok((pages.page(index)?, area.prot.contains(Prot::WRITE))),
+        Source::File(inode) => {
+            let frame = inode.page(index)?.ok_or(Fault::Bus)?;
+            if !write {
+                return Ok((frame, false));
+            }
+            if area.shared {
+                inode.mark_dirty(index);
+                return Ok((frame, true));
+            }
+            area.private_pages = true;
+            Ok((copy_of(frame.gpa())?, true))
+        }
+    }
+}
+
+/// Resolves a write to a page that is mapped read-only: the frame to map writable (its reference
+/// is the entry's: the old one's if it is the same frame).
+fn make_writable(area: &mut Area, page: usize, old: u64) -> Result<u64, Fault> {
+    let gpa = old & ADDRESS;
+    if area.shared {
+        if let Source::File(inode) = &area.source {
+            inode.mark_dirty(area.page_index(page));
+        }
+        return Ok(gpa);
+    }
+    area.private_pages = true;
+    // SAFETY: looks at the entry's reference without taking it.
+    let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(gpa) });
+    if frame.refcount() == 1 {
+        return Ok(gpa);
+    }
+    Ok(copy_of(gpa)?.into_raw())
+}

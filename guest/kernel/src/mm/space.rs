@@ -1,0 +1,681 @@
+//! Address spaces: the areas of a program and its page tables.
+//!
+//! Invariants, under the lock: areas are sorted, do not overlap, and every entry of the page
+//! tables lies in an area; `pages` is the sum of the areas' pages, `resident` the number of
+//! entries; an entry that allows writes belongs to an area that does.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::area::{Area, AreaInfo, Backing, MapKind, Prot, SharedPages, Source};
+use super::frame::{self, Frame};
+use super::layout::{PAGE, USER_END, USER_START};
+use super::table::{ADDRESS, Gather, Tables, WRITE};
+use crate::arch::{boot, cpu, rand, this_cpu};
+use crate::errno::{Errno, KResult};
+use crate::sync::{Mutex, SpinLock};
+
+/// Unmapped bytes that stay between a stack and the area below it.
+pub(super) const STACK_GAP: usize = 256 * PAGE;
+/// Room for the stack below its top, at least, where no mapping is placed by itself.
+const STACK_ROOM: usize = 8 << 20;
+/// Where position-independent programs are loaded, before randomisation.
+const PROGRAM_BASE: usize = 0x5555_5555_4000;
+
+/// What to do about areas that are in the way of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// The address is a hint.
+    No,
+    /// `MAP_FIXED`: replace what is there.
+    Yes,
+    /// `MAP_FIXED_NOREPLACE`: `EEXIST` if something is there.
+    NoReplace,
+}
+
+/// Limits of an address space, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub address_space: usize,
+    pub stack: usize,
+    pub data: usize,
+}
+
+/// What is behind the lock.
+pub(super) struct Inner {
+    pub areas: Vec<Area>,
+    /// Index of the area that was found last.
+    last: usize,
+    pub tables: Tables,
+    pub pages: usize,
+    pub resident: usize,
+    pub limits: Limits,
+    brk_start: usize,
+    brk: usize,
+    mmap_base: usize,
+}
+
+/// An address space. Threads share one; fork copies it.
+pub struct AddressSpace {
+    root: u64,
+    stack_top: usize,
+    program_base: usize,
+    pub(super) inner: Mutex<Inner>,
+}
+
+/// Sizes of an address space, in pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Mapped.
+    pub size: usize,
+    /// Present (pages shared with others included).
+    pub resident: usize,
+    /// Of `size`: private and writable, stack aside.
+    pub data: usize,
+    /// Of `size`: stack.
+    pub stack: usize,
+    /// Of `size`: executable.
+    pub text: usize,
+    /// Of `resident`, roughly: pages of files and shared memory areas that are mapped.
+    pub shared: usize,
+}
+
+/// Layout randomisation is on (`norandmaps` on the command line turns it off).
+static RANDOMISE: AtomicBool = AtomicBool::new(true);
+/// State of the generator for layouts.
+static RANDOM: SpinLock<u64> = SpinLock::new(0);
+/// The generator was seeded.
+static SEEDED: AtomicU64 = AtomicU64::new(0);
+
+/// Turns address-space randomisation on or off for programs started from now on.
+pub fn set_randomise(on: bool) {
+    RANDOMISE.store(on, Ordering::Relaxed);
+}
+
+/// A random number of pages below 2^bits, in bytes; 0 without randomisation.
+fn random_offset(bits: u32) -> usize {
+    if !RANDOMISE.load(Ordering::Relaxed) {
+        return 0;
+    }
+    let mut state = RANDOM.lock();
+    if SEEDED.swap(1, Ordering::Relaxed) == 0 {
+        let seed = rand::seed();
+        let word = u64::from_le_bytes([seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15]]);
+        *state = word | 1;
+    }
+    // xorshift64*: layouts need to be unpredictable to a program, not to a cryptographer.
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> (64 - bits)) as usize * PAGE
+}
+
+/// Loads the kernel's own tables: no program.
+pub fn activate_kernel() {
+    let root = boot::kernel_root();
+    let cpu = this_cpu();
+    if cpu.cr3.get() != root {
+        cpu.cr3.set(root);
+        // SAFETY: the kernel's tables.
+        unsafe { cpu::write_cr3(root) };
+    }
+}
+
+/// Rounds a length up to pages; None on overflow.
+pub(super) fn page_up(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(PAGE)
+}
+
+/// Checks a range that a program named: aligned, not empty after rounding, in the program's half.
+pub(super) fn check_range(address: usize, len: usize) -> KResult<usize> {
+    if address % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = page_up(len).ok_or(Errno::ENOMEM)?;
+    match address.checked_add(len) {
+        Some(end) if end <= USER_END => Ok(end),
+        _ => Err(Errno::ENOMEM),
+    }
+}
+
+impl AddressSpace {
+    /// An empty address space, with places chosen for stack and mappings.
+    pub fn new() -> KResult<Arc<AddressSpace>> {
+        let stack_top = USER_END - random_offset(22);
+        let mmap_base = stack_top - STACK_ROOM - STACK_GAP - random_offset(28);
+        let tables = Tables::new()?;
+        Ok(Arc::new(AddressSpace {
+            root: tables.root(),
+            stack_top,
+            program_base: PROGRAM_BASE + random_offset(24),
+            inner: Mutex::new(Inner {
+                areas: Vec::new(),
+                last: 0,
+                tables,
+                pages: 0,
+                resident: 0,
+                limits: Limits { address_space: usize::MAX, stack: STACK_ROOM, data: usize::MAX },
+                brk_start: 0,
+                brk: 0,
+                mmap_base,
+            }),
+        }))
+    }
+
+    /// Where exec puts the top of the stack (page aligned).
+    pub fn stack_top(&self) -> usize {
+        self.stack_top
+    }
+
+    /// Where exec loads position-independent programs (page aligned).
+    pub fn program_base(&self) -> usize {
+        self.program_base
+    }
+
+    /// A random gap (below 32 MiB) between a program's end and its heap.
+    pub fn random_brk_gap() -> usize {
+        random_offset(13)
+    }
+
+    /// Makes this the address space of this processor.
+    #[inline]
+    pub fn activate(&self) {
+        let cpu = this_cpu();
+        if cpu.cr3.get() != self.root {
+            cpu.cr3.set(self.root);
+            // SAFETY: complete tables, which `self`'s owner keeps while they are in use; `Drop`
+            // of the tables leaves them first.
+            unsafe { cpu::write_cr3(self.root) };
+        }
+    }
+
+    /// Sets limits in bytes (`RLIMIT_AS`, `RLIMIT_STACK`, `RLIMIT_DATA`); `usize::MAX`: none.
+    pub fn set_limits(&self, address_space: usize, stack: usize, data: usize) {
+        self.inner.lock().limits = Limits { address_space, stack, data };
+    }
+
+    /// A copy for a child: private pages are shared until one side writes.
+    pub fn fork(&self) -> KResult<Arc<AddressSpace>> {
+        let mut parent = self.inner.lock();
+        let parent = &mut *parent;
+        // Page tables for what is resident, and something to live on.
+        if !frame::can_allocate(parent.resident / 512 + 16) {
+            return Err(Errno::ENOMEM);
+        }
+        let mut child = Inner {
+            areas: parent.areas.clone(),
+            last: 0,
+            tables: Tables::new()?,
+            pages: parent.pages,
+            resident: 0,
+            limits: parent.limits,
+            brk_start: parent.brk_start,
+            brk: parent.brk,
+            mmap_base: parent.mmap_base,
+        };
+        let mut protected = false;
+        let mut result = Ok(());
+        for area in &parent.areas {
+            // Shared memory, and file pages that were never written, come back by faults.
+            let copied = match area.source {
+                Source::Anonymous => true,
+                Source::Shared(_) => false,
+                Source::File(_) => area.private_pages,
+            };
+            if !copied {
+                continue;
+            }
+            let (tables, resident) = (&mut child.tables, &mut child.resident);
+            result = parent.tables.visit(area.start, area.end, &mut |address, entry| {
+                let slot = tables.entry_or_create(address)?;
+                protected |= *entry & WRITE != 0;
+                *entry &= !WRITE;
+                // SAFETY: looks at the parent's reference without taking it.
+                let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(*entry & ADDRESS) });
+                let _ = Frame::clone(&frame).into_raw();
+                tables.fill(slot, *entry);
+                *resident += 1;
+                Ok(())
+            });
+            if result.is_err() {
+                break;
+            }
+        }
+        if protected {
+            parent.tables.flush_all();
+        }
+        let child = Arc::new(AddressSpace {
+            root: child.tables.root(),
+            stack_top: self.stack_top,
+            program_base: self.program_base,
+            inner: Mutex::new(child),
+        });
+        result.map(|()| child)
+    }
+
+    /// Maps `len` bytes; the address of the mapping.
+    ///
+    /// # Errors
+    /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `ENOMEM`: no room, over
+    /// a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
+    /// something is there. `EPERM`: a fixed address below [`USER_START`].
+    pub fn map(&self, address: Option<usize>, fixed: Fixed, len: usize, prot: Prot, kind: MapKind) -> KResult<usize> {
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let len = page_up(len).filter(|&l| l <= USER_END).ok_or(Errno::ENOMEM)?;
+        let (source, offset, grows_down) = match kind.backing {
+            Backing::Anonymous if kind.shared => (Source::Shared(Arc::new(SharedPages::new())), 0, false),
+            Backing::Anonymous => (Source::Anonymous, 0, false),
+            Backing::Stack => (Source::Anonymous, 0, true),
+            Backing::File { inode, offset } => {
+                if offset % PAGE as u64 != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                offset.checked_add(len as u64).ok_or(Errno::EOVERFLOW)?;
+                (Source::File(inode), offset, false)
+            }
+        };
+        // More anonymous memory than the machine has: an obvious overcommitment.
+        let anonymous = !matches!(source, Source::File(_));
+        if anonymous && prot.contains(Prot::WRITE) && len / PAGE > frame::total_frames() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut inner = self.inner.lock();
+        let start = match (fixed, address) {
+            (Fixed::No, hint) => inner.place(hint, len).ok_or(Errno::ENOMEM)?,
+            (_, address) => {
+                let address = address.unwrap_or(0);
+                let end = check_range(address, len)?;
+                if address < USER_START {
+                    return Err(Errno::EPERM);
+                }
+                if fixed == Fixed::NoReplace {
+                    if inner.overlaps(address, end) {
+                        return Err(Errno::EEXIST);
+                    }
+                } else {
+                    inner.unmap(address, end)?;
+                }
+                address
+            }
+        };
+        inner.check_limit(len)?;
+        inner.insert(Area {
+            start,
+            end: start + len,
+            prot,
+            shared: kind.shared,
+            grows_down,
+            private_pages: false,
+            source,
+            offset,
+        })?;
+        Ok(start)
+    }
+
+    /// Unmaps a range; parts of areas too. `EINVAL`: not aligned, empty, or not a program's.
+    pub fn unmap(&self, address: usize, len: usize) -> KResult<()> {
+        let end = check_range(address, len).map_err(|_| Errno::EINVAL)?;
+        if end == address {
+            return Err(Errno::EINVAL);
+        }
+        self.inner.lock().unmap(address, end)
+    }
+
+    /// Changes the protection of a range. `ENOMEM`: part of it is not mapped (what lies before
+    /// has been changed then). `EINVAL`: not aligned.
+    pub fn protect(&self, address: usize, len: usize, prot: Prot) -> KResult<()> {
+        let end = check_range(address, len)?;
+        self.inner.lock().protect(address, end, prot)
+    }
+
+    /// `madvise`. `DONTNEED` and `FREE` drop private pages; other known advice is accepted.
+    /// `ENOMEM`: part of the range is not mapped. `EINVAL`: unknown advice, not aligned.
+    pub fn advise(&self, address: usize, len: usize, advice: usize) -> KResult<()> {
+        const DONTNEED: usize = 4;
+        const FREE: usize = 8;
+        let end = check_range(address, len).map_err(|_| Errno::EINVAL)?;
+        match advice {
+            // NORMAL … WILLNEED, DONTFORK … COLD, PAGEOUT: hints.
+            0..=3 | 10..=21 => self.inner.lock().require_mapped(address, end),
+            DONTNEED | FREE => self.inner.lock().discard(address, end),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// `msync`: brings shared file pages in the range to their files. `ENOMEM`: part of the range
+    /// is not mapped.
+    pub fn sync(&self, address: usize, len: usize) -> KResult<()> {
+        let end = check_range(address, len)?;
+        let files: Vec<_> = {
+            let inner = self.inner.lock();
+            inner.require_mapped(address, end)?;
+            inner
+                .overlapping(address, end)
+                .filter(|area| area.shared)
+                .filter_map(|area| match &area.source {
+                    Source::File(inode) => Some(inode.clone()),
+                    _ => None,
+                })
+                .collect()
+        };
+        files.iter().try_for_each(|inode| inode.sync(true))
+    }
+
+    /// Touches the pages of a range (`MAP_POPULATE`, `MAP_LOCKED`); what cannot be had is left to
+    /// later faults.
+    pub fn populate(&self, address: usize, len: usize) {
+        let Ok(end) = check_range(address, len) else { return };
+        for page in (address..end).step_by(PAGE) {
+            let write = {
+                let mut inner = self.inner.lock();
+                let Some(index) = inner.find(page) else { return };
+                let area = &inner.areas[index];
+                area.prot.contains(Prot::WRITE) && !area.shared
+            };
+            if self.fault(page, super::Access { write, exec: false }).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether every page of the range is mapped, and which are resident (`mincore`). `ENOMEM`:
+    /// part of the range is not mapped.
+    pub fn residency(&self, address: usize, len: usize) -> KResult<Vec<u8>> {
+        let end = check_range(address, len)?;
+        let mut inner = self.inner.lock();
+        inner.require_mapped(address, end)?;
+        let mut pages = Vec::new();
+        pages.try_reserve((end - address) / PAGE).map_err(|_| Errno::ENOMEM)?;
+        for page in (address..end).step_by(PAGE) {
+            // SAFETY: a leaf entry of our tables.
+            pages.push(inner.tables.entry(page).is_some_and(|entry| unsafe { *entry != 0 }) as u8);
+        }
+        Ok(pages)
+    }
+
+    /// Sets where the heap begins: the page after the program (exec).
+    pub fn set_brk_start(&self, address: usize) {
+        let mut inner = self.inner.lock();
+        let start = address.next_multiple_of(PAGE);
+        inner.brk_start = start;
+        inner.brk = start;
+    }
+
+    /// `brk`: moves the end of the heap. The new end, or the old one if that cannot be.
+    pub fn brk(&self, address: usize) -> usize {
+        let mut inner = self.inner.lock();
+        if address < inner.brk_start || address > USER_END {
+            return inner.brk;
+        }
+        let (old, new) = (inner.brk.next_multiple_of(PAGE), address.next_multiple_of(PAGE));
+        let done = if new > old { inner.grow_heap(old, new) } else { inner.unmap(new, old) };
+        if done.is_ok() {
+            inner.brk = address;
+        }
+        inner.brk
+    }
+
+    /// The areas, lowest first.
+    pub fn areas(&self) -> Vec<AreaInfo> {
+        let inner = self.inner.lock();
+        let heap = inner.brk_start..inner.brk.max(inner.brk_start);
+        inner
+            .areas
+            .iter()
+            .map(|area| AreaInfo {
+                start: area.start,
+                end: area.end,
+                prot: area.prot,
+                shared: area.shared,
+                offset: area.offset,
+                inode: match &area.source {
+                    Source::File(inode) => Some(inode.clone()),
+                    _ => None,
+                },
+                stack: area.grows_down,
+                heap: matches!(area.source, Source::Anonymous) && heap.contains(&area.start),
+            })
+            .collect()
+    }
+
+    /// Sizes.
+    pub fn usage(&self) -> Usage {
+        let inner = self.inner.lock();
+        let mut usage = Usage { size: inner.pages, resident: inner.resident, ..Usage::default() };
+        for area in &inner.areas {
+            let pages = area.pages();
+            if area.grows_down {
+                usage.stack += pages;
+            } else if area.prot.contains(Prot::EXEC) {
+                usage.text += pages;
+            } else if area.prot.contains(Prot::WRITE) && !area.shared {
+                usage.data += pages;
+            }
+        }
+        usage
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        // The processor must not walk tables that are being taken apart.
+        if inner.tables.is_active() {
+            activate_kernel();
+        }
+        for area in &inner.areas {
+            inner.tables.clear(area.start, area.end, &mut |_, entry| {
+                // SAFETY: the entry owned the reference.
+                drop(unsafe { Frame::from_raw(entry & ADDRESS) });
+            });
+        }
+    }
+}
+
+impl Inner {
+    /// Index of the area that holds `address`, or of the first one above it.
+    #[inline]
+    pub fn find(&mut self, address: usize) -> Option<usize> {
+        if let Some(area) = self.areas.get(self.last)
+            && area.start <= address
+            && address < area.end
+        {
+            return Some(self.last);
+        }
+        let index = self.position(address);
+        self.last = index;
+        (index < self.areas.len()).then_some(index)
+    }
+
+    /// Index of the first area that ends above `address`.
+    pub fn position(&self, address: usize) -> usize {
+        self.areas.partition_point(|area| area.end <= address)
+    }
+
+    /// Areas that share addresses with `start..end`.
+    pub fn overlapping(&self, start: usize, end: usize) -> impl Iterator<Item = &Area> {
+        self.areas[self.position(start)..].iter().take_while(move |area| area.start < end)
+    }
+
+    /// Whether some area shares addresses with `start..end`.
+    pub fn overlaps(&self, start: usize, end: usize) -> bool {
+        self.overlapping(start, end).next().is_some()
+    }
+
+    /// `ENOMEM` unless all of `start..end` is mapped.
+    pub fn require_mapped(&self, start: usize, end: usize) -> KResult<()> {
+        let mut at = start;
+        for area in self.overlapping(start, end) {
+            if area.start > at {
+                break;
+            }
+            at = area.end;
+        }
+        if at >= end { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// `ENOMEM` if `more` bytes would exceed the limit of the address space.
+    pub fn check_limit(&self, more: usize) -> KResult<()> {
+        if self.pages + more / PAGE > self.limits.address_space / PAGE { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// A free place for `len` bytes: at the hint if that is free, else below the stack, downwards.
+    pub fn place(&self, hint: Option<usize>, len: usize) -> Option<usize> {
+        if let Some(hint) = hint.map(|h| h & !(PAGE - 1)).filter(|&h| h >= USER_START) {
+            let end = hint.checked_add(len).filter(|&end| end <= USER_END);
+            if let Some(end) = end
+                && !self.overlaps(hint, end)
+                && self.areas.get(self.position(hint)).is_none_or(|a| !a.grows_down || end + STACK_GAP <= a.start)
+            {
+                return Some(hint);
+            }
+        }
+        self.gap_below(self.mmap_base, len).or_else(|| self.gap_below(USER_END, len))
+    }
+
+    /// The highest gap of `len` bytes below `ceiling`.
+    fn gap_below(&self, mut ceiling: usize, len: usize) -> Option<usize> {
+        for area in self.areas.iter().rev() {
+            if area.end < ceiling && ceiling - area.end >= len {
+                return Some(ceiling - len);
+            }
+            let start = if area.grows_down { area.start.saturating_sub(STACK_GAP) } else { area.start };
+            ceiling = ceiling.min(start);
+        }
+        ceiling.checked_sub(len).filter(|&start| start >= USER_START)
+    }
+
+    /// Adds an area to a free place; joins it with its neighbours where they continue each other.
+    pub fn insert(&mut self, area: Area) -> KResult<()> {
+        self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.pages += area.pages();
+        let index = self.position(area.start);
+        self.areas.insert(index, area);
+        self.join(index);
+        Ok(())
+    }
+
+    /// Joins the area at `index` with its neighbours if they continue each other.
+    fn join(&mut self, index: usize) {
+        if index + 1 < self.areas.len() && self.areas[index].continues_with(&self.areas[index + 1]) {
+            let next = self.areas.remove(index + 1);
+            self.areas[index].end = next.end;
+            self.areas[index].private_pages |= next.private_pages;
+        }
+        if index > 0 && self.areas[index - 1].continues_with(&self.areas[index]) {
+            let area = self.areas.remove(index);
+            self.areas[index - 1].end = area.end;
+            self.areas[index - 1].private_pages |= area.private_pages;
+        }
+    }
+
+    /// Cuts areas so that none crosses `address`.
+    pub fn split(&mut self, address: usize) -> KResult<()> {
+        let index = self.position(address);
+        if let Some(area) = self.areas.get_mut(index)
+            && area.start < address
+        {
+            let upper = area.split_off(address);
+            self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            self.areas.insert(index + 1, upper);
+        }
+        Ok(())
+    }
+
+    /// Empties the entries of a range and frees their frames.
+    pub fn clear(&mut self, start: usize, end: usize) {
+        let mut gather = Gather::new(&self.tables);
+        let resident = &mut self.resident;
+        self.tables.clear(start, end, &mut |address, entry| {
+            *resident -= 1;
+            gather.add(address, entry);
+        });
+    }
+
+    /// Removes what is mapped in a range.
+    pub fn unmap(&mut self, start: usize, end: usize) -> KResult<()> {
+        if start >= end || !self.overlaps(start, end) {
+            return Ok(());
+        }
+        self.split(start)?;
+        self.split(end)?;
+        let first = self.position(start);
+        let last = first + self.areas[first..].iter().take_while(|area| area.start < end).count();
+        for index in first..last {
+            let (from, to) = (self.areas[index].start, self.areas[index].end);
+            self.clear(from, to);
+            self.pages -= (to - from) / PAGE;
+        }
+        self.areas.drain(first..last);
+        Ok(())
+    }
+
+    /// Changes the protection of a range.
+    fn protect(&mut self, start: usize, end: usize, prot: Prot) -> KResult<()> {
+        let mapped = self.require_mapped(start, end);
+        if start < end {
+            self.split(start)?;
+            self.split(end)?;
+        }
+        let mut index = self.position(start);
+        let mut changed = false;
+        while let Some(area) = self.areas.get_mut(index).filter(|area| area.start < end) {
+            if area.prot != prot {
+                area.prot = prot;
+                let (from, to, bits) = (area.start, area.end, prot.entry_bits());
+                // Writable again only by a fault, which sees to copy-on-write and to dirty files.
+                self.tables.visit(from, to, &mut |_, entry| {
+                    changed = true;
+                    *entry = *entry & (ADDRESS | super::table::DIRTY) | bits;
+                    Ok(())
+                })?;
+            }
+            index += 1;
+        }
+        if changed {
+            self.tables.flush(start, end);
+        }
+        // Join from the top, so that the indices below stay right.
+        for index in (self.position(start)..index).rev() {
+            if index < self.areas.len() {
+                self.join(index);
+            }
+        }
+        mapped
+    }
+
+    /// Drops the pages of private areas in a range; they are zero, or the file's, again.
+    fn discard(&mut self, start: usize, end: usize) -> KResult<()> {
+        let mapped = self.require_mapped(start, end);
+        let ranges: Vec<(usize, usize)> =
+            self.overlapping(start, end).map(|area| (area.start.max(start), area.end.min(end))).collect();
+        for (from, to) in ranges {
+            self.clear(from, to);
+        }
+        mapped
+    }
+
+    /// Extends the heap.
+    fn grow_heap(&mut self, old: usize, new: usize) -> KResult<()> {
+        if self.overlaps(old, new)
+            || new - self.brk_start > self.limits.data
+            || (new - old) / PAGE > frame::total_frames()
+        {
+            return Err(Errno::ENOMEM);
+        }
+        self.check_limit(new - old)?;
+        self.insert(Area {
+            start: old,
+            end: new,
+            prot: Prot::READ | Prot::WRITE,
+            shared: false,
+            grows_down: false,
+            private_pages: false,
+            source: Source::Anonymous,
+            offset: 0,
+        })
+    }
+}
