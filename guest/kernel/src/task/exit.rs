@@ -1,0 +1,268 @@
+//! The end of threads and processes (`_exit(2)`, `exit_group(2)`).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::process::Process;
+use super::signal::action::{SA_NOCLDWAIT, SIG_IGN};
+use super::signal::{self, SIGCHLD, SIGCONT, SIGHUP, SigInfo, info};
+use super::table::{Table, table};
+use super::thread::Task;
+use super::{current, current_arc, futex, robust};
+use crate::arch::boot;
+use crate::fs::{FdTable, FsContext};
+use crate::mm::user;
+use crate::time::itimer;
+use crate::{fs, power, sched};
+
+/// End the whole process with a wait status (`wait(2)`: exit status in bits 8 to 15, or the number
+/// of a signal, with 0x80 for a core image).
+pub fn exit_group(status: u32) -> ! {
+    let process = &*current().process;
+    {
+        let mut signals = process.signals.lock();
+        if signals.exiting.is_none() {
+            signals.exiting = Some(status);
+            signal::wake_exiting(process);
+        }
+    }
+    exit_thread(status)
+}
+
+/// End the running thread; with the last one the process ends, with `status` unless the end of the
+/// whole process has been asked for before.
+pub fn exit_thread(status: u32) -> ! {
+    let me = current_arc();
+    let process = me.process.clone();
+    release_user_state(&me);
+    let last = leave_threads(&me);
+    if last {
+        let status = process.signals.lock().exiting.unwrap_or(status);
+        exit_process(&process, status);
+    }
+    table().tasks.remove(&me.tid());
+    process.thread_exit.wake_all();
+    drop(process);
+    sched::exit_current(me)
+}
+
+/// Robust futexes, and the word that a joining thread waits for.
+fn release_user_state(me: &Task) {
+    robust::release(me);
+    let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
+    // Nobody is left to look at the word if this was the only user of the address space.
+    if clear != 0 && me.process.own_space().is_some() {
+        // A bad address is the program's own affair.
+        let _ = user::write_user(clear, &0u32);
+        let _ = futex::wake(clear, 1, futex::MATCH_ANY);
+    }
+}
+
+/// Leave the process's list of threads; true: it was the last one.
+fn leave_threads(me: &Arc<Task>) -> bool {
+    let process = &*me.process;
+    process.dead_usage.lock().add(&me.usage());
+    // What it used counts as the process's from here on.
+    me.run_ns.store(0, Ordering::Relaxed);
+    me.since_ns.store(crate::time::now_ns(), Ordering::Relaxed);
+    let mut signals = process.signals.lock();
+    let counted = me.signals.lock().stopped;
+    let last = {
+        let mut threads = process.threads.lock();
+        threads.retain(|t| !Arc::ptr_eq(t, me));
+        threads.is_empty()
+    };
+    let all_stopped = signal::thread_ended(process, &mut signals, counted);
+    // Signals for the process that this thread had been told of need another one to look.
+    for thread in process.threads.lock().iter() {
+        signal::recalculate(thread, &signals);
+    }
+    let signo = match signals.stop {
+        signal::Stop::Stopped { signo } if all_stopped => Some(signo),
+        _ => None,
+    };
+    drop(signals);
+    if let Some(signo) = signo {
+        signal::tell_parent(process, info::CLD_STOPPED, signo as i32);
+    }
+    last
+}
+
+/// The last thread of a process is gone: give back what it had, and tell the family.
+fn exit_process(process: &Arc<Process>, status: u32) {
+    if process.pid() == 1 {
+        machine_end(status);
+    }
+    itimer::stop_all(process);
+    let rss = process.own_space().map_or(0, |space| space.usage().resident_peak_kib());
+    process.dead_usage.lock().max_rss_kib = rss;
+    close_files(process);
+    leave_space(process);
+    if let Some(vfork) = process.vfork.lock().take() {
+        vfork.complete();
+    }
+    hang_up(process);
+    process.exe.lock().take();
+    process.status.store(status, Ordering::Relaxed);
+    leave_family(process, status);
+}
+
+/// The first process has ended, and the machine ends with it.
+fn machine_end(status: u32) -> ! {
+    fs::unmount_all();
+    let code = if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff };
+    power::exit(code as i32)
+}
+
+fn close_files(process: &Process) {
+    if process.files.is_shared() {
+        // SAFETY: the last thread of the process, without locks.
+        drop(unsafe { process.files.replace(FdTable::new()) });
+    } else {
+        let files = process.files.lock().close_all();
+        drop(files);
+    }
+    let root = process.fs.lock().root.clone();
+    // SAFETY: as above.
+    drop(unsafe { process.fs.replace(FsContext { cwd: root.clone(), root, umask: 0 }) });
+}
+
+/// Give up the address space; the processor goes on with the kernel's own tables.
+pub(super) fn leave_space(process: &Process) {
+    // SAFETY: the last thread of the process; the kernel's tables replace the space's before it is
+    // dropped.
+    unsafe {
+        boot::activate_kernel_root();
+        drop(process.replace_space(None));
+    }
+}
+
+/// A session leader ends: its terminal is free again, and whoever used it learns of it.
+fn hang_up(process: &Process) {
+    let ctty = process.ctty.lock().take();
+    let Some(tty) = ctty else { return };
+    if process.sid() != process.pid() {
+        return;
+    }
+    let foreground = tty.session_ended(process.sid());
+    let members: Vec<Arc<Process>> =
+        table().processes().filter(|p| p.sid() == process.sid()).cloned().collect();
+    for member in members {
+        member.ctty.lock().take();
+    }
+    if let Some(pgid) = foreground {
+        signal::send_to_group(pgid, SigInfo::kernel(SIGHUP));
+        signal::send_to_group(pgid, SigInfo::kernel(SIGCONT));
+    }
+}
+
+/// Children go to the nearest subreaper or to the first process; groups that are orphaned and
+/// stopped get SIGHUP and SIGCONT; the parent is told.
+fn leave_family(process: &Arc<Process>, status: u32) {
+    let mut orphans = Vec::new();
+    let mut death_signals = Vec::new();
+    let children;
+    let new_parent;
+    {
+        let table = table();
+        new_parent = find_reaper(&table, process);
+        children = core::mem::take(&mut *process.children.lock());
+        for child in &children {
+            let signo = child.parent_death_signal().load(Ordering::Relaxed);
+            if signo != 0 {
+                death_signals.push((child.clone(), signo));
+            }
+            if let Some(reaper) = &new_parent {
+                child.set_parent(reaper);
+                child.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+                reaper.children.lock().push(child.clone());
+            }
+            if child.pgid() != process.pgid() && signal::orphaned_stopped(&table, child.pgid(), None) {
+                orphans.push(child.pgid());
+            }
+        }
+        if signal::orphaned_stopped(&table, process.pgid(), Some(process)) {
+            orphans.push(process.pgid());
+        }
+        process.become_zombie();
+    }
+    for pgid in orphans {
+        signal::send_to_group(pgid, SigInfo::kernel(SIGHUP));
+        signal::send_to_group(pgid, SigInfo::kernel(SIGCONT));
+    }
+    for (child, signo) in death_signals {
+        // Death of the parent is best effort.
+        let _ = signal::send_to_process(&child, SigInfo::kernel(signo));
+    }
+    if let Some(reaper) = new_parent
+        && children.iter().any(|child| child.is_zombie())
+    {
+        for child in children.iter().filter(|child| child.is_zombie()) {
+            tell_parent(child, child.exit_status());
+        }
+        reaper.child_events.wake_all();
+    }
+    tell_parent(process, status);
+}
+
+/// Who gets the children of a process that ends.
+fn find_reaper(table: &Table, process: &Process) -> Option<Arc<Process>> {
+    let mut ancestor = process.parent();
+    while let Some(candidate) = ancestor {
+        if candidate.subreaper().load(Ordering::Relaxed) && !candidate.is_dead() {
+            return Some(candidate);
+        }
+        ancestor = candidate.parent();
+    }
+    table.process(1).cloned()
+}
+
+/// SIGCHLD (or whatever clone asked for) to the parent of a zombie. A parent that ignores SIGCHLD
+/// has no zombies.
+fn tell_parent(process: &Arc<Process>, status: u32) {
+    let Some(parent) = process.parent() else {
+        reap(process);
+        return;
+    };
+    let signo = process.exit_signal.load(Ordering::Relaxed);
+    let action = *parent.signals.lock().actions.get(SIGCHLD);
+    let forget = signo == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0);
+    if signo != 0 && !(forget && action.handler == SIG_IGN) {
+        let usage = process.usage();
+        let (code, value) = match status & 0x7f {
+            0 => (info::CLD_EXITED, status >> 8 & 0xff),
+            signal if status & 0x80 != 0 => (info::CLD_DUMPED, signal),
+            signal => (info::CLD_KILLED, signal),
+        };
+        let uid = process.creds.lock().uid;
+        let mut info = SigInfo::child(
+            code,
+            process.pid(),
+            uid,
+            value as i32,
+            crate::time::ns_to_ticks(usage.user_ns),
+            crate::time::ns_to_ticks(usage.system_ns),
+        );
+        info.signo = signo;
+        // SIGCHLD is a standard signal: there is always room.
+        let _ = signal::send_to_process(&parent, info);
+    }
+    if forget {
+        reap(process);
+    }
+    parent.child_events.wake_all();
+}
+
+/// Remove a zombie for good: nobody will ask for it again. False: somebody else did it.
+pub(super) fn reap(process: &Arc<Process>) -> bool {
+    let mut table = table();
+    if !process.reap() {
+        return false;
+    }
+    table.processes.remove(&process.pid());
+    if let Some(parent) = process.parent() {
+        parent.children.lock().retain(|child| !Arc::ptr_eq(child, process));
+    }
+    true
+}

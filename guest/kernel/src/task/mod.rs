@@ -1,0 +1,95 @@
+//! Processes and threads.
+//!
+//! | file | what |
+//! |---|---|
+//! | `process`, `thread` | [`Process`]: what threads share; [`Task`]: one thread |
+//! | `table`, `family` | all by number; groups and sessions |
+//! | `fork`, `exec`, `elf`, `exit`, `wait` | their lives |
+//! | `signal` | signals and job control |
+//! | `futex`, `robust` | user-space locks |
+//! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
+
+mod creds;
+mod elf;
+pub mod exec;
+pub mod exit;
+mod family;
+pub mod fork;
+pub mod futex;
+mod kstack;
+pub mod oom;
+mod process;
+pub mod rlimit;
+mod robust;
+pub mod signal;
+mod stack;
+mod start;
+pub mod table;
+pub mod thread;
+pub mod wait;
+
+use alloc::sync::Arc;
+
+pub use creds::Creds;
+pub use family::{set_process_group, start_session};
+pub use process::{COMM_LEN, Completion, ImageRange, Process, Shared, Usage};
+pub use start::{init, spawn_init};
+pub use table::{all_processes, find_process, find_task};
+pub use thread::{RestartBlock, Task};
+
+use crate::arch::trap::Exception;
+use crate::arch::{TrapFrame, percpu};
+use crate::mm::AddressSpace;
+use crate::sched;
+
+/// The running task.
+#[inline(always)]
+pub fn current() -> &'static Task {
+    // SAFETY: `init` and the scheduler keep this pointer at the running task, which is alive while
+    // it runs. The reference must not outlive the task; code that runs *in* the task cannot.
+    unsafe { &*percpu::current().cast::<Task>() }
+}
+
+/// The running task, counted.
+pub fn current_arc() -> Arc<Task> {
+    let task: *const Task = current();
+    // SAFETY: every task is made by `Arc::new_cyclic` and alive while it runs.
+    unsafe {
+        Arc::increment_strong_count(task);
+        Arc::from_raw(task)
+    }
+}
+
+/// The process of the running task.
+#[inline(always)]
+pub fn current_process() -> &'static Process {
+    &current().process
+}
+
+/// The address space of the running program; none in the idle task.
+#[inline]
+pub fn current_space() -> Option<&'static AddressSpace> {
+    current_process().own_space()
+}
+
+/// Work before a return to ring 3: let others run, act on signals. Runs only if somebody set the
+/// processor's work flag.
+pub fn on_user_return(frame: &mut TrapFrame) {
+    loop {
+        if sched::need_resched() {
+            sched::schedule();
+        }
+        if current().work_flags() != 0 {
+            signal::deliver(frame);
+        }
+        if current().work_flags() == 0 && !sched::need_resched() {
+            break;
+        }
+    }
+    percpu::clear_work();
+}
+
+/// The running program raised an exception that nothing resolved.
+pub fn user_exception(frame: &mut TrapFrame, exception: Exception) {
+    signal::fault(frame, exception);
+}

@@ -1,0 +1,149 @@
+//! Signals (`signal(7)`).
+//!
+//! | step | where |
+//! |---|---|
+//! | a signal is sent: permission, ignored or not, queued, its receiver woken | `send.rs` |
+//! | it is taken before the receiver returns to ring 3, and acted upon | `deliver.rs` |
+//! | a handler's frame is built, and taken apart by sigreturn | `frame.rs` |
+//! | stop and continue | `stop.rs` |
+//!
+//! Everything is guarded by the receiver's process's signal lock; a task's `SIGNAL` flag says that it
+//! has something to look at, and interrupts its sleep.
+
+pub mod action;
+mod deliver;
+mod frame;
+pub mod info;
+mod pending;
+mod send;
+mod set;
+pub(in crate::task) mod state;
+mod stop;
+
+pub use deliver::{deliver, fault, force};
+pub use frame::sigreturn;
+pub use info::*;
+pub use send::{may_signal, send_to_group, send_to_process, send_to_task, wake_exiting};
+pub use set::*;
+pub use state::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, Stop, Unreported};
+pub use stop::{is_orphaned, orphaned_stopped};
+pub(in crate::task) use stop::{tell_parent, thread_ended};
+
+use core::sync::atomic::Ordering;
+
+use super::thread::{self, Task};
+use crate::task;
+
+/// Bring a task's `SIGNAL` flag up to date: whether there is anything to look at. The caller holds
+/// the signal lock of its process, whose contents are `process`.
+pub(in crate::task) fn recalculate(task: &Task, process: &state::ProcessSignals) {
+    let signals = task.signals.lock();
+    let ready = (signals.pending.set() | process.pending.set()) & !task.blocked.load(Ordering::Relaxed);
+    let must_look = ready != 0
+        || process.exiting.is_some()
+        || process.exec_by.is_some_and(|tid| tid != task.tid())
+        || (matches!(process.stop, state::Stop::Stopping { .. } | state::Stop::Stopped { .. }) && !signals.stopped);
+    drop(signals);
+    if must_look {
+        task.set_flags(thread::SIGNAL);
+    } else {
+        task.clear_flags(thread::SIGNAL);
+    }
+}
+
+/// Change the blocked signals of the running task.
+pub fn set_blocked(mask: SigSet) {
+    let task = task::current();
+    let process = task.process.signals.lock();
+    task.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
+    recalculate(task, &process);
+}
+
+/// Block `mask` for the rest of a system call that ends by a signal (`sigsuspend`, `ppoll`,
+/// `pselect6`, `epoll_pwait`): the old mask comes back when that signal has been dealt with, or by
+/// [`restore_saved_mask`].
+pub fn set_temporary_mask(mask: SigSet) {
+    let task = task::current();
+    let old = task.blocked();
+    task.signals.lock().saved_mask = Some(old);
+    set_blocked(mask);
+}
+
+/// Go back to the mask before [`set_temporary_mask`], unless a signal is about to be handled, which
+/// will then do it.
+pub fn restore_saved_mask(interrupted: bool) {
+    if interrupted {
+        return;
+    }
+    let saved = task::current().signals.lock().saved_mask.take();
+    if let Some(mask) = saved {
+        set_blocked(mask);
+    }
+}
+
+/// Signals that are pending for the running task or its process, blocked ones included.
+pub fn pending_set() -> SigSet {
+    let task = task::current();
+    let process = task.process.signals.lock();
+    task.signals.lock().pending.set() | process.pending.set()
+}
+
+/// Take a pending signal of `set` although it is blocked (`sigtimedwait`, signalfd).
+pub fn take_pending(set: SigSet) -> Option<SigInfo> {
+    let task = task::current();
+    let mut process = task.process.signals.lock();
+    let own = task.signals.lock().pending.take(set);
+    let info = own.or_else(|| process.pending.take(set));
+    if info.is_some() {
+        recalculate(task, &process);
+    }
+    info
+}
+
+/// Smallest alternate stack (`MINSIGSTKSZ`).
+const MINSIGSTKSZ: usize = 2048;
+
+/// `sigaltstack(2)` of the running task, whose stack pointer is `sp`: the stack in use comes back,
+/// `new` takes its place.
+///
+/// # Errors
+/// EPERM: it runs on the stack right now. EINVAL: unknown flags. ENOMEM: too small.
+pub fn set_altstack(new: Option<AltStack>, sp: usize) -> crate::errno::KResult<AltStack> {
+    use crate::errno::Errno;
+    let mut signals = task::current().signals.lock();
+    let on_stack = signals.alt.holds(sp);
+    let mut old = signals.alt;
+    old.flags = if !old.is_enabled() {
+        SS_DISABLE
+    } else if on_stack {
+        SS_ONSTACK
+    } else {
+        old.flags & SS_AUTODISARM
+    };
+    if let Some(new) = new {
+        if on_stack {
+            return Err(Errno::EPERM);
+        }
+        let mode = new.flags & !SS_AUTODISARM;
+        if mode != 0 && mode != SS_DISABLE && mode != SS_ONSTACK {
+            return Err(Errno::EINVAL);
+        }
+        signals.alt = if mode == SS_DISABLE {
+            AltStack::NONE
+        } else if new.size < MINSIGSTKSZ {
+            return Err(Errno::ENOMEM);
+        } else {
+            AltStack::new(new.base, new.flags & SS_AUTODISARM, new.size)
+        };
+    }
+    Ok(old)
+}
+
+/// Sigreturn's part of [`set_altstack`].
+pub(in crate::task) fn restore_altstack(stack: AltStack, sp: usize) -> crate::errno::KResult<()> {
+    let current = task::current().signals.lock().alt;
+    if current.is_enabled() && current.base == stack.base && current.size == stack.size {
+        return Ok(());
+    }
+    set_altstack(Some(stack), sp).map(|_| ())
+}

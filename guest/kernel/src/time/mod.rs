@@ -1,0 +1,62 @@
+//! Clocks and timers.
+//!
+//! The monotonic clock is the time-stamp counter; the wall clock is an offset to it. Nothing ticks:
+//! the timer of the local APIC is set for the next thing that is due.
+
+pub mod itimer;
+pub mod timer;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arch;
+
+/// Nanoseconds in a second.
+pub const SECOND: u64 = 1_000_000_000;
+/// Clock ticks in a second, as `times(2)` and `/proc` count (`sysconf(_SC_CLK_TCK)`).
+pub const TICKS_PER_SECOND: u64 = 100;
+
+/// Wall clock minus monotonic clock, in nanoseconds.
+static WALL_OFFSET: AtomicU64 = AtomicU64::new(0);
+
+/// Start the clocks; once, at boot.
+pub fn init() {
+    let wall = arch::boot::facts().map_or_else(arch::rtc_ns, |facts| facts.wall_clock_ns);
+    set_wall_ns(wall);
+}
+
+/// Monotonic clock: nanoseconds since boot.
+#[inline]
+pub fn now_ns() -> u64 {
+    arch::tsc::now_ns()
+}
+
+/// Wall clock: nanoseconds since 1970-01-01 UTC.
+#[inline]
+pub fn wall_ns() -> u64 {
+    now_ns().wrapping_add(WALL_OFFSET.load(Ordering::Relaxed))
+}
+
+/// Wall clock minus monotonic clock.
+pub fn wall_offset() -> u64 {
+    WALL_OFFSET.load(Ordering::Relaxed)
+}
+
+/// Set the wall clock.
+pub fn set_wall_ns(ns: u64) {
+    WALL_OFFSET.store(ns.wrapping_sub(now_ns()), Ordering::Relaxed);
+}
+
+/// Wall clock in whole seconds.
+pub fn wall_seconds() -> u64 {
+    wall_ns() / SECOND
+}
+
+/// Nanoseconds as clock ticks.
+pub const fn ns_to_ticks(ns: u64) -> u64 {
+    ns / (SECOND / TICKS_PER_SECOND)
+}
+
+/// The timer interrupt: do what is due.
+pub fn tick() {
+    timer::fired();
+}
