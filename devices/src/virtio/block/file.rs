@@ -146,6 +146,9 @@ const BATCH: usize = 64;
 /// Pieces of guest memory, for `preadv` and `pwritev`.
 struct Batch {
     pieces: [libc::iovec; BATCH],
+    /// Pieces before this one have been transferred.
+    first: usize,
+    /// How many there are.
     len: usize,
 }
 
@@ -157,7 +160,21 @@ impl Batch {
         };
         Self {
             pieces: [NONE; BATCH],
+            first: 0,
             len: 0,
+        }
+    }
+
+    /// Take `done` bytes off the front.
+    fn advance(&mut self, mut done: usize) {
+        while let Some(piece) = self.pieces[..self.len].get_mut(self.first) {
+            if done < piece.iov_len {
+                piece.iov_base = piece.iov_base.wrapping_byte_add(done);
+                piece.iov_len -= done;
+                return;
+            }
+            done -= piece.iov_len;
+            self.first += 1;
         }
     }
 
@@ -171,9 +188,9 @@ impl Batch {
         direction: Direction,
         mut offset: u64,
     ) -> io::Result<u64> {
-        let (fd, mut first) = (file.as_raw_fd(), 0);
-        while first < self.len {
-            let pieces = &self.pieces[first..self.len];
+        let fd = file.as_raw_fd();
+        while self.first < self.len {
+            let pieces = &self.pieces[self.first..self.len];
             // Offsets lie within a file, whose size is an `off_t`.
             let (pointer, count, at) = (pieces.as_ptr(), pieces.len() as i32, offset as i64);
             let done = match direction {
@@ -184,29 +201,21 @@ impl Batch {
                 // SAFETY: as above.
                 Direction::Write => unsafe { libc::pwritev(fd, pointer, count, at) },
             };
-            let mut done = match usize::try_from(done) {
+            match usize::try_from(done) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(done) => done,
+                Ok(done) => {
+                    offset += done as u64;
+                    self.advance(done);
+                }
                 Err(_) => {
                     let error = io::Error::last_os_error();
-                    if error.kind() == io::ErrorKind::Interrupted {
-                        continue;
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
                     }
-                    return Err(error);
                 }
-            };
-            offset += done as u64;
-            while first < self.len && done >= self.pieces[first].iov_len {
-                done -= self.pieces[first].iov_len;
-                first += 1;
-            }
-            if done > 0 {
-                let piece = &mut self.pieces[first];
-                piece.iov_base = piece.iov_base.wrapping_byte_add(done);
-                piece.iov_len -= done;
             }
         }
-        self.len = 0;
+        (self.first, self.len) = (0, 0);
         Ok(offset)
     }
 }

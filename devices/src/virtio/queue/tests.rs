@@ -186,9 +186,24 @@ fn indirect_table_of_64_ki_entries_breaks_the_device() {
 
 #[test]
 fn indirect_chain_longer_than_the_queue_breaks_the_device() {
+    for (len, broken) in [(16, false), (17, true)] {
+        let mut driver = started();
+        for index in 0..len - 1 {
+            driver.descriptor(BUFFERS, index, (BUFFERS, 1, NEXT, index + 1));
+        }
+        driver.descriptor(BUFFERS, len - 1, (BUFFERS, 1, 0, 0));
+        driver.descriptor(TABLE, 0, (BUFFERS, 16 * u32::from(len), INDIRECT, 0));
+        driver.offer(0, 0);
+        driver.notify(0);
+        assert_eq!(driver.lock().needs_reset(), broken);
+    }
+}
+
+#[test]
+fn indirect_table_of_the_largest_size_ends() {
     let mut driver = started();
     for index in 0..u16::MAX / 4 {
-        driver.descriptor(BUFFERS, index, (BUFFERS, 1, NEXT, index + 1));
+        driver.descriptor(BUFFERS, index, (BUFFERS, 1, NEXT, 0));
     }
     driver.descriptor(
         TABLE,

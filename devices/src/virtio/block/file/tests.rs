@@ -167,3 +167,21 @@ fn write_past_a_hole_leaves_a_sparse_file_readable() {
     let last: u8 = mem.read_obj(GuestAddress(BUFFERS + 511)).unwrap();
     assert_eq!(last, b'x');
 }
+
+#[test]
+fn transfer_goes_on_where_the_host_stopped() {
+    let mut batch = Batch::new();
+    for piece in &mut batch.pieces[..3] {
+        piece.iov_len = 10;
+    }
+    batch.len = 3;
+    let mut state = |done| {
+        batch.advance(done);
+        let piece = batch.pieces[batch.first];
+        (batch.first, piece.iov_base as usize, piece.iov_len)
+    };
+    assert_eq!(state(4), (0, 4, 6));
+    assert_eq!(state(6), (1, 0, 10));
+    assert_eq!(state(13), (2, 3, 7));
+    assert_eq!(state(7).0, 3);
+}
