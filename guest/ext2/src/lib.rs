@@ -33,12 +33,25 @@
 
 extern crate alloc;
 
+mod alloc_map;
+mod bitmap;
+mod cache;
+mod commit;
 mod device;
+mod dir;
+mod dirent;
 mod error;
 mod fs;
+mod inode;
+mod io;
+mod layout;
+mod map;
+mod mkfs;
+mod move_dir;
+mod namei;
 mod types;
 
-pub use device::{BlockDevice, MemoryDevice};
+pub use device::{BlockDevice, MemoryDevice, OutOfRange};
 pub use error::Error;
 pub use fs::Ext2;
 pub use types::{

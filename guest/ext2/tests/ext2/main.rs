@@ -1,0 +1,4 @@
+//! Tests of the ext2 crate against e2fsprogs, a model, crashes and damage.
+
+mod common;
+mod interop;
