@@ -2,7 +2,8 @@
 //! should the kernel die.
 //!
 //! A string write (`rep outsb`) leaves the virtual machine once for a whole line, where a serial
-//! port leaves it for each byte.
+//! port leaves it for each byte. Some hosts cut it into bytes all the same, so what goes out is
+//! gathered into lines: a log that shares a terminal with others stays readable.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,13 +15,18 @@ use crate::lock;
 /// The longest line that is kept; the rest of a longer one is passed on but forgotten.
 const LINE_MAX: usize = 512;
 
-/// Where log messages go: at once to a writer, and the last lines into a ring.
+/// An unfinished line of so many bytes is passed on as it is.
+const PENDING_MAX: usize = 4096;
+
+/// Where log messages go: line by line to a writer, and the last lines into a ring.
 pub struct LogSink {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     out: Box<dyn Write + Send>,
+    /// Bytes of an unfinished line, not yet passed on.
+    pending: Vec<u8>,
     /// Whole lines, oldest first, without their line feeds.
     lines: VecDeque<Vec<u8>>,
     keep: usize,
@@ -35,6 +41,7 @@ impl LogSink {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 out,
+                pending: Vec::new(),
                 lines: VecDeque::with_capacity(keep),
                 keep,
                 partial: Vec::new(),
@@ -42,10 +49,18 @@ impl LogSink {
         })
     }
 
-    /// Pass `bytes` on, and remember them.
+    /// Remember `bytes`, and pass on the lines that they end.
     pub fn log(&self, bytes: &[u8]) {
         let mut inner = lock(&self.inner);
-        let _ = inner.out.write_all(bytes).and_then(|()| inner.out.flush());
+        let ended = bytes.iter().rposition(|byte| *byte == b'\n');
+        let (lines, rest) = bytes.split_at(ended.map_or(0, |at| at + 1));
+        if !lines.is_empty() {
+            inner.pass_on(lines);
+        }
+        inner.pending.extend_from_slice(rest);
+        if inner.pending.len() >= PENDING_MAX {
+            inner.pass_on(&[]);
+        }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ended) = match piece.split_last() {
                 Some((b'\n', text)) => (text, true),
@@ -58,6 +73,14 @@ impl LogSink {
             if ended {
                 inner.end_line();
             }
+        }
+    }
+
+    /// Pass on an unfinished line: nothing more is going to come.
+    pub fn flush(&self) {
+        let mut inner = lock(&self.inner);
+        if !inner.pending.is_empty() {
+            inner.pass_on(&[]);
         }
     }
 
@@ -74,7 +97,25 @@ impl LogSink {
     }
 }
 
+impl Drop for LogSink {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 impl Inner {
+    /// Pass on what is pending and `bytes`, in one write.
+    fn pass_on(&mut self, bytes: &[u8]) {
+        let all = if self.pending.is_empty() {
+            bytes
+        } else {
+            self.pending.extend_from_slice(bytes);
+            &self.pending
+        };
+        let _ = self.out.write_all(all).and_then(|()| self.out.flush());
+        self.pending.clear();
+    }
+
     fn end_line(&mut self) {
         if self.keep == 0 {
             self.partial.clear();
@@ -152,12 +193,42 @@ mod tests {
         }
     }
 
+    fn port() -> (LogPort, mpsc::Receiver<Vec<u8>>) {
+        let (sender, receiver) = mpsc::channel();
+        let port = LogPort::new(LogSink::new(Box::new(Channel(sender)), 4));
+        (port, receiver)
+    }
+
     #[test]
     fn string_write_is_passed_on_whole() {
-        let (sender, receiver) = mpsc::channel();
-        let mut port = LogPort::new(LogSink::new(Box::new(Channel(sender)), 4));
-        port.write_string(0, 1, b"hello\nworld");
-        assert_eq!(receiver.recv().unwrap(), b"hello\nworld");
+        let (mut port, receiver) = port();
+        port.write_string(0, 1, b"hello\nworld\n");
+        assert_eq!(receiver.try_recv().unwrap(), b"hello\nworld\n");
+    }
+
+    #[test]
+    fn bytes_are_gathered_into_lines() {
+        let (mut port, receiver) = port();
+        for byte in b"hello\nworld" {
+            port.write(0, &[*byte]);
+        }
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [b"hello\n"]);
+    }
+
+    #[test]
+    fn unfinished_line_is_passed_on_at_the_end() {
+        let (mut port, receiver) = port();
+        port.write_string(0, 1, b"hel");
+        port.write_string(0, 1, b"lo");
+        drop(port);
+        assert_eq!(receiver.try_recv().unwrap(), b"hello");
+    }
+
+    #[test]
+    fn long_unfinished_line_is_passed_on() {
+        let (mut port, receiver) = port();
+        port.write_string(0, 1, &[b'x'; PENDING_MAX]);
+        assert_eq!(receiver.try_recv().unwrap().len(), PENDING_MAX);
     }
 
     #[test]
