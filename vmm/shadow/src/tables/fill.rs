@@ -35,7 +35,9 @@ impl<T: TablePages> ShadowTables<T> {
         if self.is_monitor_slot(4, index(va, 4)) {
             return;
         }
-        let Ok(t) = super::walk::walk(ram, &self.paging, va, access) else { return };
+        let Ok(t) = super::walk::walk(ram, &self.paging, va, access) else {
+            return;
+        };
         let used = (t.level..=4).all(|l| t.entries[usize::from(l)] & A != 0);
         if used && ram.is_ram(t.gpa & !(PAGE - 1), PAGE) {
             self.fill(ram, va, &t, access.user);
@@ -99,7 +101,9 @@ impl<T: TablePages> ShadowTables<T> {
         }
         let (level, entry) = (t.level, t.entries[usize::from(t.level)]);
         let class = self.pool.page(page).role.class;
-        let Some(bits) = rights(&self.paging.mode, class, entry, true) else { return Ok(()) };
+        let Some(bits) = rights(&self.paging.mode, class, entry, true) else {
+            return Ok(());
+        };
         if level == 1 {
             let value = self.small(t.gpa & ADDRESS, bits);
             let i = index(va, 1);
@@ -184,7 +188,11 @@ impl<T: TablePages> ShadowTables<T> {
                 self.pool.page_mut(page).source[i] = source;
                 return Ok(());
             }
-            let role = Role { table: base, level: level - 1, class: Class::Split };
+            let role = Role {
+                table: base,
+                level: level - 1,
+                class: Class::Split,
+            };
             page = self.link(ram, page, i, role, bits & !D, source)?;
             level -= 1;
             base += va & (span(level + 1) - 1) & !(span(level) - 1);
@@ -211,7 +219,9 @@ impl<T: TablePages> ShadowTables<T> {
             if self.pool.page(page).entries[i] != 0 {
                 continue;
             }
-            let Some(entry) = ram.read(role.table + 8 * i as u64) else { return };
+            let Some(entry) = ram.read(role.table + 8 * i as u64) else {
+                return;
+            };
             let value = self.leaf(ram, role, entry);
             if value != 0 {
                 self.pool.page_mut(page).source[i] = entry;

@@ -64,7 +64,9 @@ impl std::str::FromStr for Policy {
             "vtlb" => Ok(Policy::Vtlb),
             "trace" => Ok(Policy::Trace),
             "unsync" => Ok(Policy::Unsync),
-            _ => Err(format!("shadow policy {s:?}: it must be vtlb, trace or unsync")),
+            _ => Err(format!(
+                "shadow policy {s:?}: it must be vtlb, trace or unsync"
+            )),
         }
     }
 }
@@ -212,7 +214,11 @@ impl<T: TablePages> ShadowTables<T> {
         let before = edits.len();
         self.pool.take_edits(edits);
         self.stats.edits += (edits.len() - before) as u64;
-        Entry { root: self.pool.gpa(root), switch, flush: std::mem::take(&mut self.flush) }
+        Entry {
+            root: self.pool.gpa(root),
+            switch,
+            flush: std::mem::take(&mut self.flush),
+        }
     }
 
     /// Whether [`ShadowTables::entry`] would ask for anything but loading a root.
@@ -231,7 +237,10 @@ impl<T: TablePages> ShadowTables<T> {
                 if self.roots.len() >= self.config.roots.max(1) {
                     self.evict_root();
                 }
-                self.roots.push(Root { table: role.table, used: clock });
+                self.roots.push(Root {
+                    table: role.table,
+                    used: clock,
+                });
             }
         }
         if let Some(&page) = self.roles.get(&role) {
@@ -347,10 +356,19 @@ impl<T: TablePages> ShadowTables<T> {
 
     /// The table pages that shadow the guest table at `table`, at whatever level.
     fn shadows_of(&self, table: u64) -> impl Iterator<Item = u32> {
-        const CLASSES: [Class; 3] =
-            [Class::User, Class::Kernel { user: true }, Class::Kernel { user: false }];
+        const CLASSES: [Class; 3] = [
+            Class::User,
+            Class::Kernel { user: true },
+            Class::Kernel { user: false },
+        ];
         (1..=4u8)
-            .flat_map(move |level| CLASSES.map(move |class| Role { table, level, class }))
+            .flat_map(move |level| {
+                CLASSES.map(move |class| Role {
+                    table,
+                    level,
+                    class,
+                })
+            })
             .filter_map(|role| self.roles.get(&role).copied())
     }
 

@@ -107,7 +107,9 @@ impl<T: TablePages> Pool<T> {
     }
 
     pub(super) fn page_mut(&mut self, page: u32) -> &mut Page {
-        self.pages[page as usize].as_deref_mut().expect("a page in use")
+        self.pages[page as usize]
+            .as_deref_mut()
+            .expect("a page in use")
     }
 
     pub(super) fn gpa(&self, page: u32) -> u64 {
@@ -135,7 +137,11 @@ impl<T: TablePages> Pool<T> {
             self.posted.push(0);
             self.pages.len() as u32 - 1
         } else {
-            let at = self.dirty.iter().position(|&p| Some(p) != self.loaded).ok_or(Full)?;
+            let at = self
+                .dirty
+                .iter()
+                .position(|&p| Some(p) != self.loaded)
+                .ok_or(Full)?;
             let page = self.dirty.remove(at).ok_or(Full)?;
             self.edits.push(Edit::Clear { page });
             self.posted[page as usize] = self.batch;
@@ -156,7 +162,9 @@ impl<T: TablePages> Pool<T> {
 
     /// Gives a page back; nothing points to it any more.
     pub(super) fn free(&mut self, page: u32) {
-        let Some(old) = self.pages[page as usize].take() else { return };
+        let Some(old) = self.pages[page as usize].take() else {
+            return;
+        };
         if old.present.is_empty() && self.loaded != Some(page) {
             self.clean.push(page);
         } else {
@@ -167,7 +175,9 @@ impl<T: TablePages> Pool<T> {
     /// Makes an entry what it should be. Whether an entry that was present has changed.
     pub(super) fn set(&mut self, page: u32, index: usize, value: u64) -> bool {
         debug_assert!(value == 0 || value & P != 0);
-        let p = self.pages[page as usize].as_deref_mut().expect("a page in use");
+        let p = self.pages[page as usize]
+            .as_deref_mut()
+            .expect("a page in use");
         let old = p.entries[index];
         if old == value {
             return false;
@@ -179,7 +189,11 @@ impl<T: TablePages> Pool<T> {
             return false;
         }
         self.posted[page as usize] = self.batch;
-        self.edits.push(Edit::Write { page, index: index as u16, value });
+        self.edits.push(Edit::Write {
+            page,
+            index: index as u16,
+            value,
+        });
         old != 0
     }
 

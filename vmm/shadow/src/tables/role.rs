@@ -31,8 +31,16 @@ pub(super) struct Role {
 impl Role {
     /// The role that the root of a view has.
     pub(super) fn root(cr3: u64, user_view: bool) -> Self {
-        let class = if user_view { Class::User } else { Class::Kernel { user: true } };
-        Role { table: cr3 & ADDRESS, level: 4, class }
+        let class = if user_view {
+            Class::User
+        } else {
+            Class::Kernel { user: true }
+        };
+        Role {
+            table: cr3 & ADDRESS,
+            level: 4,
+            class,
+        }
     }
 }
 
@@ -87,7 +95,14 @@ pub(super) fn child(mode: &Mode, role: Role, private: bool, entry: u64) -> Optio
         }
         class => class,
     };
-    Some((Role { table: entry & ADDRESS, level: role.level - 1, class }, bits))
+    Some((
+        Role {
+            table: entry & ADDRESS,
+            level: role.level - 1,
+            class,
+        },
+        bits,
+    ))
 }
 
 /// Whether a true entry in a table of `level` points to another table.

@@ -123,12 +123,18 @@ impl<T: TablePages> ShadowTables<T> {
 
     /// What the entry for a large guest page becomes; 0 if it takes a fault to make it.
     fn large(&self, ram: &impl GuestRam, role: Role, now: u64, old: u64) -> u64 {
-        let Some(bits) = rights(&self.paging.mode, role.class, now, true) else { return 0 };
+        let Some(bits) = rights(&self.paging.mode, role.class, now, true) else {
+            return 0;
+        };
         let base = now & ADDRESS & !(span(role.level) - 1);
         if self.may_be_large(ram, base, role.level) {
             return base | bits | PS;
         }
-        let split = Role { table: base, level: role.level - 1, class: Class::Split };
+        let split = Role {
+            table: base,
+            level: role.level - 1,
+            class: Class::Split,
+        };
         if self.leads_to(role.level, old, split) {
             (old & ADDRESS) | (bits & !super::entry::D)
         } else {

@@ -51,14 +51,18 @@ impl Ram {
     fn store(&self, gpa: u64, value: u64) {
         let old = std::mem::replace(&mut self.words.borrow_mut()[(gpa / 8) as usize], value);
         let mut history = self.history.borrow_mut();
-        let list = history.entry(gpa).or_insert_with(|| vec![(*self.loaded_at.borrow(), old)]);
+        let list = history
+            .entry(gpa)
+            .or_insert_with(|| vec![(*self.loaded_at.borrow(), old)]);
         list.push((*self.step.borrow(), value));
     }
 
     /// The values that `slot` had at some time in `from..=to`.
     fn values(&self, slot: u64, from: u64, to: u64) -> Vec<u64> {
         let history = self.history.borrow();
-        let Some(list) = history.get(&slot) else { return vec![self.read(slot).unwrap_or(u64::MAX)] };
+        let Some(list) = history.get(&slot) else {
+            return vec![self.read(slot).unwrap_or(u64::MAX)];
+        };
         (0..list.len())
             .filter(|&i| list[i].0 <= to && list.get(i + 1).is_none_or(|next| next.0 >= from))
             .map(|i| list[i].1)
@@ -123,7 +127,9 @@ fn plain_walk(ram: &Ram, paging: &Paging, va: u64, access: Access) -> Result<u64
     }
     let mut shift = 39;
     loop {
-        let e = ram.read(table + ((va >> shift) & 511) * 8).unwrap_or(u64::MAX);
+        let e = ram
+            .read(table + ((va >> shift) & 511) * 8)
+            .unwrap_or(u64::MAX);
         if e & 1 == 0 {
             return Err(error);
         }
@@ -155,7 +161,11 @@ fn plain_walk(ram: &Ram, paging: &Paging, va: u64, access: Access) -> Result<u64
                     Kind::Fetch => nx || (u && !access.user && paging.mode.smep),
                 };
             let mask = (1 << shift) - 1;
-            return if denied { Err(error | 1) } else { Ok((e & ADDRESS & !mask) | (va & mask)) };
+            return if denied {
+                Err(error | 1)
+            } else {
+                Ok((e & ADDRESS & !mask) | (va & mask))
+            };
         }
         table = e & ADDRESS;
         shift -= 9;
@@ -217,7 +227,10 @@ impl Machine {
         assert!(entry.switch || entry.root == self.root);
         self.root = entry.root;
         let page = ((entry.root - POOL) / PAGE) as usize;
-        assert_eq!(tables[page][MONITOR], MONITOR_ENTRY, "the monitor's slot is in every root");
+        assert_eq!(
+            tables[page][MONITOR], MONITOR_ENTRY,
+            "the monitor's slot is in every root"
+        );
     }
 
     /// What the processor finds for `va` in ring 3.
@@ -261,8 +274,16 @@ impl Machine {
         (0..self.upper_flushes.len()).any(|i| {
             let from = self.upper_flushes[i];
             let to = self.upper_flushes.get(i + 1).copied().unwrap_or(now);
-            to >= since && self.path(va, gpa, access, (from, to, since.max(from)), 4,
-                self.shadow.paging().cr3 & ADDRESS, (true, true, false))
+            to >= since
+                && self.path(
+                    va,
+                    gpa,
+                    access,
+                    (from, to, since.max(from)),
+                    4,
+                    self.shadow.paging().cr3 & ADDRESS,
+                    (true, true, false),
+                )
         })
     }
 
@@ -285,7 +306,15 @@ impl Machine {
             }
             let rights = (w && e & W != 0, u && e & U != 0, nx || e & NX != 0);
             if level > 1 && e & PS == 0 {
-                return self.path(va, gpa, access, (from, to, leaf_from), level - 1, e & ADDRESS, rights);
+                return self.path(
+                    va,
+                    gpa,
+                    access,
+                    (from, to, leaf_from),
+                    level - 1,
+                    e & ADDRESS,
+                    rights,
+                );
             }
             let mask = span(level) - 1;
             self.ram.values(slot, leaf_from, to).contains(&e)
@@ -329,11 +358,19 @@ impl Machine {
 
     fn check_translations(&self, va: u64) {
         for user in [false, true] {
-            let Some((gpa, w, x)) = self.shadow.lookup(user, va) else { continue };
+            let Some((gpa, w, x)) = self.shadow.lookup(user, va) else {
+                continue;
+            };
             let may = |kind| self.legal(va, gpa, Access { kind, user });
             assert!(may(Kind::Read), "read {va:#x} user {user} → {gpa:#x}");
-            assert!(!w || may(Kind::Write), "write {va:#x} user {user} → {gpa:#x}");
-            assert!(!x || may(Kind::Fetch), "fetch {va:#x} user {user} → {gpa:#x}");
+            assert!(
+                !w || may(Kind::Write),
+                "write {va:#x} user {user} → {gpa:#x}"
+            );
+            assert!(
+                !x || may(Kind::Fetch),
+                "fetch {va:#x} user {user} → {gpa:#x}"
+            );
         }
     }
 
@@ -395,9 +432,11 @@ fn random_entry(rng: &mut Rng) -> u64 {
     e
 }
 
-fn random_access(rng: &mut Rng) -> Access {
+/// Stays in one mode for a while: a change of root would hide a flush that is missing.
+fn random_access(rng: &mut Rng, user: &mut bool) -> Access {
     let kind = [Kind::Read, Kind::Write, Kind::Fetch][rng.below(3) as usize];
-    Access { kind, user: rng.one_in(2) }
+    *user ^= rng.one_in(24);
+    Access { kind, user: *user }
 }
 
 fn run(seed: u64, policy: Policy, steps: u64) {
@@ -425,6 +464,7 @@ fn run(seed: u64, policy: Policy, steps: u64) {
         }
     }
     m.load_cr3(PAGE);
+    let mut user = false;
     for _ in 0..steps {
         *m.ram.step.borrow_mut() += 1;
         match rng.below(32) {
@@ -437,15 +477,20 @@ fn run(seed: u64, policy: Policy, steps: u64) {
             11 => m.load_cr3((1 + rng.below(4)) * PAGE),
             12 => {
                 let va = random_va(&mut rng);
-                m.shadow.prefetch(&m.ram, va, random_access(&mut rng));
+                m.shadow
+                    .prefetch(&m.ram, va, random_access(&mut rng, &mut user));
             }
             13 if rng.one_in(20) => {
-                let mode = Mode { wp: rng.one_in(2), smep: rng.one_in(2), ..m.shadow.paging().mode };
+                let mode = Mode {
+                    wp: rng.one_in(2),
+                    smep: rng.one_in(2),
+                    ..m.shadow.paging().mode
+                };
                 m.shadow.set_mode(mode);
                 let cr3 = m.shadow.paging().cr3;
                 m.load_cr3(cr3);
             }
-            _ => m.access(random_va(&mut rng), random_access(&mut rng)),
+            _ => m.access(random_va(&mut rng), random_access(&mut rng, &mut user)),
         }
         m.check_translations(random_va(&mut rng));
         m.check_translations(random_va(&mut rng));
@@ -460,8 +505,15 @@ fn run(seed: u64, policy: Policy, steps: u64) {
 
 /// Steps of one case: `GNOMON_SHADOW_STEPS` in all, or a million in a release build.
 fn steps_per_case(cases: u32) -> u64 {
-    let default = if cfg!(debug_assertions) { 60_000 } else { 1_200_000 };
-    let all = std::env::var("GNOMON_SHADOW_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(default);
+    let default = if cfg!(debug_assertions) {
+        60_000
+    } else {
+        1_200_000
+    };
+    let all = std::env::var("GNOMON_SHADOW_STEPS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(default);
     all / 3 / u64::from(cases) + 1
 }
 

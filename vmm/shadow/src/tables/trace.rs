@@ -47,10 +47,17 @@ impl Tracer {
     /// The entries that map the page at `gpa`: 4 KiB ones, then 2 MiB ones.
     pub(super) fn mappings(&self, gpa: u64) -> (Vec<(u32, u16)>, Vec<(u32, u16)>) {
         let get = |map: &HashMap<u64, Vec<_>>, key| map.get(&key).cloned().unwrap_or_default();
-        (get(&self.small, gpa & ADDRESS), get(&self.large, gpa & !(LARGE - 1) & ADDRESS))
+        (
+            get(&self.small, gpa & ADDRESS),
+            get(&self.large, gpa & !(LARGE - 1) & ADDRESS),
+        )
     }
 
-    fn map_of(&mut self, level: u8, value: u64) -> Option<(&mut HashMap<u64, Vec<(u32, u16)>>, u64)> {
+    fn map_of(
+        &mut self,
+        level: u8,
+        value: u64,
+    ) -> Option<(&mut HashMap<u64, Vec<(u32, u16)>>, u64)> {
         match level {
             _ if value & P == 0 => None,
             1 => Some((&mut self.small, value & ADDRESS)),

@@ -49,9 +49,15 @@ pub struct Access {
 
 impl Access {
     /// A supervisor read.
-    pub const READ: Access = Access { kind: Kind::Read, user: false };
+    pub const READ: Access = Access {
+        kind: Kind::Read,
+        user: false,
+    };
     /// A supervisor write.
-    pub const WRITE: Access = Access { kind: Kind::Write, user: false };
+    pub const WRITE: Access = Access {
+        kind: Kind::Write,
+        user: false,
+    };
 
     /// The access that a page fault with this error code was about.
     pub fn from_error(error: u32, user: bool) -> Self {
