@@ -34,6 +34,62 @@ const D: u64 = 0x40;
 const G: u64 = 0x100;
 const NX_HIGH: u64 = 1 << 31;
 
+// PVH's entry. AT&T syntax, because it can subtract symbols: no absolute address is used.
+global_asm!(
+    r#"
+    // ---- PVH: 32 bits, paging off, ebx = hvm_start_info ----
+    .section .text.entry, "ax"
+    .code32
+    .globl pvh_start
+    pvh_start:
+        cld
+        // Where are we? A call needs a stack: the first word of hvm_start_info, put back at once.
+        movl (%ebx), %edx
+        leal 4(%ebx), %esp
+        call pvh_here
+    pvh_here:
+        popl %ebp
+        movl %edx, (%ebx)
+        leal boot_stack_top - pvh_here(%ebp), %esp
+        leal boot_pml4 - pvh_here(%ebp), %edi
+        // Two of the kernel's own tables serve for the identity map; _start64 moves on to others.
+        leal boot_pdpt_kernel - pvh_here(%ebp), %eax
+        leal boot_pd_kernel - pvh_here(%ebp), %ecx
+        leal 3(%eax), %edx
+        movl %edx, (%edi)
+        leal 3(%ecx), %edx
+        movl %edx, (%eax)
+        movl $0x83, %eax
+        xorl %edx, %edx
+    2:  movl %eax, (%ecx, %edx, 8)
+        addl $0x200000, %eax
+        incl %edx
+        cmpl $512, %edx
+        jb 2b
+        movl %cr4, %eax
+        orl $0x20, %eax                         // PAE
+        movl %eax, %cr4
+        movl %edi, %cr3
+        movl $0xc0000080, %ecx
+        rdmsr
+        orl $0x900, %eax                        // LME, NXE
+        wrmsr
+        movl %cr0, %eax
+        orl $0x80010001, %eax                   // PG, WP, PE
+        movl %eax, %cr0
+        leal boot_gdt_pointer - pvh_here(%ebp), %eax
+        leal boot_gdt - pvh_here(%ebp), %ecx
+        movl %ecx, 2(%eax)
+        lgdt (%eax)
+        leal pvh_long - pvh_here(%ebp), %eax
+        pushl $0x10
+        pushl %eax
+        lretl
+    .code64
+    "#,
+    options(att_syntax)
+);
+
 global_asm!(
     r#"
     .section .bss.boot, "aw", @nobits
@@ -48,54 +104,7 @@ global_asm!(
     boot_stack: .skip {stack}
     boot_stack_top:
 
-    // ---- PVH: 32 bits, paging off, ebx = hvm_start_info ----
     .section .text.entry, "ax"
-    .code32
-    .globl pvh_start
-    pvh_start:
-        cld
-        // Where are we? A call needs a stack: the first word of hvm_start_info, put back at once.
-        mov edx, [ebx]
-        lea esp, [ebx + 4]
-        call pvh_here
-    pvh_here:
-        pop ebp
-        mov [ebx], edx
-        lea esp, [ebp + boot_stack_top - pvh_here]
-        lea edi, [ebp + boot_pml4 - pvh_here]
-        // Three of the kernel's own tables serve as the identity map; _start64 moves on to clean
-        // ones, and clears these.
-        lea eax, [ebp + boot_pdpt_kernel - pvh_here + 3]
-        mov [edi], eax
-        lea ecx, [ebp + boot_pd_kernel - pvh_here + 3]
-        mov [eax - 3], ecx
-        sub ecx, 3
-        mov eax, 0x83
-        xor edx, edx
-    2:  mov [ecx + edx * 8], eax
-        add eax, 0x200000
-        inc edx
-        cmp edx, 512
-        jb 2b
-        mov eax, cr4
-        or eax, 0x20
-        mov cr4, eax
-        mov cr3, edi
-        mov ecx, 0xc0000080
-        rdmsr
-        or eax, 0x900                           // LME, NXE
-        wrmsr
-        mov eax, cr0
-        or eax, 0x80010001                      // PG, WP, PE
-        mov cr0, eax
-        lea eax, [ebp + boot_gdt_pointer - pvh_here]
-        lea ecx, [ebp + boot_gdt - pvh_here]
-        mov [eax + 2], ecx
-        lgdt [eax]
-        lea eax, [ebp + pvh_long - pvh_here]
-        push 0x10
-        push eax
-        retf
     .code64
     pvh_long:
         mov eax, 0x18
@@ -114,8 +123,8 @@ global_asm!(
         lea rbx, [rip + image_start]            // physical base of the image
         lea rbp, [rip + boot_pml4]
 
-        // Root: the kernel's two slots, and the loader's lowest for the moment. A PVH entry runs
-        // on tables that lie in the kernel's own; its PD is taken over as it is and replaced below.
+        // Root: the kernel's two slots, and the loader's lowest for the moment. After a PVH entry
+        // CR3 is the root itself, and its identity map lies in tables that are needed now.
         mov rax, cr3
         and rax, -4096
         cmp rax, rbp
@@ -123,8 +132,8 @@ global_asm!(
         mov rax, [rax]
         mov [rbp], rax
         jmp 5f
-    4:  // PVH: move the identity map to the tables of the direct map's first GiB: they are not
-        // in use yet. Copy the PD's entry for the image only.
+    4:  // PVH: identity-map the image alone, in the device window's tables; start_kernel clears
+        // them.
         mov rax, rbx
         shr rax, 21
         mov ecx, eax
@@ -203,7 +212,6 @@ global_asm!(
         add rcx, rax
         jmp rcx
     9:  lea rsp, [rip + boot_stack_top]
-        // Device tables: cleared of what the PVH path left there.
         mov rdi, r12
         mov rsi, r13
         mov rdx, rbx
@@ -298,6 +306,11 @@ pub fn is_kernel_text(address: u64) -> bool {
 /// The kernel's root table: a root without a program.
 pub fn kernel_root() -> u64 {
     image_to_phys(&raw const boot_pml4 as usize)
+}
+
+/// Goes on with the kernel's own tables.
+pub fn activate_kernel_root() {
+    mm::space::activate_kernel();
 }
 
 /// The tables built here that `mm` goes on with.

@@ -189,6 +189,8 @@ global_asm!(
     // One stub a vector, 16 bytes each; the IDT's constants count on it.
     .section .text.vectors, "ax"
     .balign 4096
+    .globl trap_vectors
+    trap_vectors:
     .set vector, 0
     .rept 256
     .balign 16

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use gnomon_frames::{Buddy, FrameMeta, MemMap};
 
 use super::layout::PAGE;
-use super::phys_to_virt;
+pub use super::{phys_to_virt, virt_to_phys};
 use crate::errno::{Errno, KResult};
 use crate::sync::SpinLock;
 
