@@ -22,6 +22,11 @@ const INITIAL_FCW: u16 = 0x37f;
 /// MXCSR's defined bits: others make FXRSTOR fault.
 const MXCSR_MASK: u32 = 0xffff;
 
+/// Linux's `FP_XSTATE_MAGIC1` and `2`, and where the first one's structure lies.
+const MAGIC1: u32 = 0x4650_5853;
+const MAGIC2: u32 = 0x4650_5845;
+const SOFTWARE: usize = 464;
+
 static SIZE: AtomicUsize = AtomicUsize::new(LEGACY);
 static COMPONENTS: AtomicU32 = AtomicU32::new(0);
 
@@ -35,7 +40,8 @@ pub(super) fn init() {
     unsafe { asm!("xsetbv", in("ecx") 0, in("eax") components, in("edx") 0, options(nomem, nostack, preserves_flags)) };
     COMPONENTS.store(components, Ordering::Relaxed);
     // EBX: size for what XCR0 enables now.
-    SIZE.store((cpu::cpuid(0xd, 0).ebx as usize).max(LEGACY + 64), Ordering::Relaxed);
+    let size = (cpu::cpuid(0xd, 0).ebx as usize).clamp(LEGACY + 64, FpuState::MAX_SIGNAL_IMAGE - 4);
+    SIZE.store(size, Ordering::Relaxed);
 }
 
 /// Saved registers of one task.
@@ -50,13 +56,16 @@ unsafe impl Sync for FpuState {}
 
 fn layout() -> Layout {
     // The size comes from CPUID and is a few KiB at most.
-    match Layout::from_size_align(SIZE.load(Ordering::Relaxed), 64) {
+    match Layout::from_size_align(SIZE.load(Ordering::Relaxed) + 4, 64) {
         Ok(layout) => layout,
         Err(_) => Layout::new::<[u8; LEGACY]>(),
     }
 }
 
 impl FpuState {
+    /// No [`FpuState::signal_image_size`] is larger: AVX-512's registers end at 2688.
+    pub const MAX_SIGNAL_IMAGE: usize = 2688 + 4;
+
     /// The state in which programs start.
     pub fn new() -> FpuState {
         let layout = layout();
@@ -116,27 +125,58 @@ impl FpuState {
         copy
     }
 
-    /// The FXSAVE image, for signal frames (`uc_mcontext.fpregs`).
-    pub fn legacy(&self) -> &[u8; LEGACY] {
-        // SAFETY: the area is at least that large.
-        unsafe { self.area.cast::<[u8; LEGACY]>().as_ref() }
+    /// Bytes of [`FpuState::signal_image`].
+    pub fn signal_image_size() -> usize {
+        match COMPONENTS.load(Ordering::Relaxed) {
+            0 => LEGACY,
+            _ => SIZE.load(Ordering::Relaxed) + MAGIC2.to_le_bytes().len(),
+        }
     }
 
-    /// Takes an FXSAVE image that a program hands back (sigreturn). `EINVAL` if its MXCSR has
-    /// reserved bits, with which the processor would fault.
-    pub fn set_legacy(&mut self, image: &[u8; LEGACY]) -> KResult<()> {
-        let mxcsr = u32::from_le_bytes([image[24], image[25], image[26], image[27]]);
-        if mxcsr & !MXCSR_MASK != 0 {
+    /// The saved registers as Linux puts them into a signal frame: the FXSAVE image, or the XSAVE
+    /// area with `struct _fpx_sw_bytes` in its reserved part and a second magic number behind it.
+    pub fn signal_image(&mut self) -> &[u8] {
+        let len = FpuState::signal_image_size();
+        // SAFETY: the area is that large (`layout`), and nobody else refers to it.
+        let image = unsafe { core::slice::from_raw_parts_mut(self.area.as_ptr(), len) };
+        let components = COMPONENTS.load(Ordering::Relaxed);
+        if components != 0 {
+            let size = (len - 4) as u32;
+            image[SOFTWARE..SOFTWARE + 4].copy_from_slice(&MAGIC1.to_le_bytes());
+            image[SOFTWARE + 4..SOFTWARE + 8].copy_from_slice(&(len as u32).to_le_bytes());
+            image[SOFTWARE + 8..SOFTWARE + 16].copy_from_slice(&u64::from(components).to_le_bytes());
+            image[SOFTWARE + 16..SOFTWARE + 20].copy_from_slice(&size.to_le_bytes());
+            image[len - 4..].copy_from_slice(&MAGIC2.to_le_bytes());
+        }
+        image
+    }
+
+    /// Takes an image that a program hands back (sigreturn); `image` is
+    /// [`FpuState::signal_image_size`] bytes long. `EINVAL` if its MXCSR has reserved bits, with
+    /// which the processor would fault. Without the magic numbers the FXSAVE part alone counts.
+    pub fn set_signal_image(&mut self, image: &[u8]) -> KResult<()> {
+        let len = FpuState::signal_image_size();
+        let word = |at: usize| u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]]);
+        if image.len() != len || word(24) & !MXCSR_MASK != 0 {
             return Err(Errno::EINVAL);
         }
-        // SAFETY: the area is at least that large; where XSAVE is used its header follows, in
-        // which x87 and SSE are marked as present.
-        unsafe {
-            self.area.cast::<[u8; LEGACY]>().as_ptr().write(*image);
-            if COMPONENTS.load(Ordering::Relaxed) != 0 {
-                *self.area.as_ptr().add(LEGACY).cast::<u64>() |= 3;
-            }
+        // SAFETY: the area is that large (`layout`), and nobody else refers to it.
+        let area = unsafe { core::slice::from_raw_parts_mut(self.area.as_ptr(), len) };
+        let components = COMPONENTS.load(Ordering::Relaxed);
+        if components == 0 {
+            area.copy_from_slice(image);
+            return Ok(());
         }
+        let present = if word(SOFTWARE) == MAGIC1 && word(len - 4) == MAGIC2 {
+            area.copy_from_slice(image);
+            u64::from(word(LEGACY) & components)
+        } else {
+            area[..LEGACY].copy_from_slice(&image[..LEGACY]);
+            3
+        };
+        // XRSTOR faults on anything else in the header.
+        area[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
+        area[LEGACY + 8..LEGACY + 64].fill(0);
         Ok(())
     }
 }

@@ -18,12 +18,14 @@ pub mod irq;
 pub mod percpu;
 pub mod port;
 pub mod rand;
+mod rtc;
 pub mod syscall_entry;
 pub mod tls;
 pub mod trap;
 pub mod tsc;
 
 pub use percpu::this_cpu;
+pub use rtc::rtc_ns;
 pub use trap::TrapFrame;
 
 /// Waits for an interrupt with interrupts enabled, and returns with them disabled: the idle loop.
