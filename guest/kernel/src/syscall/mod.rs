@@ -1,0 +1,106 @@
+//! System calls: Linux's numbers, structures and error codes on x86-64.
+//!
+//! `table.rs` names a handler for each number. A handler is `sys_NAME(usize, …) -> KResult<usize>`, as
+//! many arguments as the call has; all pointers are user addresses that the handler checks.
+//!
+//! | file | calls |
+//! |---|---|
+//! | `process`, `ids` | processes, users, groups |
+//! | `signal`, `time`, `sched`, `futex`, `memory` | what their names say |
+//! | `limits`, `system` | rlimits and usage; the machine as a whole |
+//! | `file`, `path`, `poll`, `ioctl`, `pipe` | descriptors and names |
+
+mod file;
+mod futex;
+mod ids;
+mod ioctl;
+mod limits;
+mod memory;
+mod path;
+mod pipe;
+mod poll;
+mod process;
+mod sched;
+mod signal;
+mod system;
+mod table;
+mod time;
+mod types;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arch::TrapFrame;
+use crate::errno::{Errno, KResult};
+use crate::task::{self, thread};
+
+/// Smallest of the kernel's own restart codes.
+const FIRST_RESTART: i32 = 512;
+
+/// Unknown numbers that have been logged, one bit each.
+static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+/// Carry out the system call whose number and arguments are in `frame`, and leave the result in its
+/// RAX.
+#[inline]
+pub fn dispatch(frame: &mut TrapFrame) {
+    let number = frame.rax;
+    let result = match table::TABLE.get(number) {
+        Some(Some(handler)) => handler(frame),
+        _ => unknown(number),
+    };
+    match result {
+        Ok(value) => frame.rax = value,
+        Err(errno) => fail(frame, errno),
+    }
+}
+
+#[cold]
+fn fail(frame: &mut TrapFrame, errno: Errno) {
+    frame.rax = errno.to_ret();
+    if errno.code() >= FIRST_RESTART {
+        // The signal code decides what becomes of it, before the program sees it.
+        task::current().set_flags(thread::RESTART);
+    }
+}
+
+/// A call that does not exist: ENOSYS, and a line in the log the first time.
+#[cold]
+fn unknown(number: usize) -> KResult<usize> {
+    log_once(number);
+    Err(Errno::ENOSYS)
+}
+
+fn log_once(number: usize) {
+    if let Some(word) = LOGGED.get(number / 64) {
+        let bit = 1 << (number % 64);
+        if word.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return;
+        }
+        klog!("syscall {number} is not implemented");
+    }
+}
+
+/// `int 0x80`: the 32-bit numbers of the classic hello world. Arguments in EBX, ECX, EDX.
+pub fn dispatch_int80(frame: &mut TrapFrame) {
+    const EXIT: u32 = 1;
+    const READ: u32 = 3;
+    const WRITE: u32 = 4;
+    const OPEN: u32 = 5;
+    const CLOSE: u32 = 6;
+    const GETPID: u32 = 20;
+    frame.orig_rax = frame.rax;
+    let (a, b, c) = (frame.rbx as u32 as usize, frame.rcx as u32 as usize, frame.rdx as u32 as usize);
+    let result = match frame.rax as u32 {
+        EXIT => process::sys_exit(a),
+        READ => file::sys_read(a, b, c),
+        WRITE => file::sys_write(a, b, c),
+        OPEN => path::sys_open(a, b, c),
+        CLOSE => file::sys_close(a),
+        GETPID => process::sys_getpid(),
+        _ => Err(Errno::ENOSYS),
+    };
+    match result {
+        Ok(value) => frame.rax = value,
+        Err(errno) => fail(frame, errno),
+    }
+}

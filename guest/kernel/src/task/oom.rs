@@ -1,0 +1,44 @@
+//! What happens when a page fault finds no memory.
+
+use super::process::Process;
+use super::signal::{self, SIGKILL, SigInfo};
+use super::table::all_processes;
+use super::current_process;
+use crate::sched;
+use alloc::sync::Arc;
+
+/// End the process with the largest claim on memory, and let it run so that it ends. The caller's
+/// program then tries again.
+pub fn out_of_memory() {
+    let processes = all_processes();
+    let dying = processes.iter().any(|p| !p.is_dead() && p.is_exiting());
+    if !dying {
+        match largest(&processes) {
+            Some(victim) => {
+                let comm = victim.first_thread().map(|t| t.comm());
+                let (name, len) = comm.unwrap_or(([0; super::COMM_LEN], 0));
+                klog!(
+                    "out of memory: process {} ({}) is killed",
+                    victim.pid(),
+                    core::str::from_utf8(&name[..len]).unwrap_or("?")
+                );
+                // SIGKILL needs no room in a queue.
+                let _ = signal::send_to_process(&victim, SigInfo::kernel(SIGKILL));
+            }
+            None => super::exit::exit_group(SIGKILL),
+        }
+    }
+    if !current_process().is_exiting() {
+        sched::yield_now();
+    }
+}
+
+/// The process with most resident memory, the first one excepted.
+fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
+    processes
+        .iter()
+        .filter(|p| p.pid() > 1 && !p.is_dead())
+        .filter_map(|p| Some((p.space()?.usage().resident, p)))
+        .max_by_key(|(resident, _)| *resident)
+        .map(|(_, p)| p.clone())
+}
