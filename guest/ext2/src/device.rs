@@ -82,3 +82,23 @@ impl BlockDevice for MemoryDevice {
         Ok(())
     }
 }
+
+impl<D: BlockDevice + ?Sized> BlockDevice for &mut D {
+    type Error = D::Error;
+
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), D::Error> {
+        (**self).read(offset, buffer)
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), D::Error> {
+        (**self).write(offset, data)
+    }
+
+    fn flush(&mut self) -> Result<(), D::Error> {
+        (**self).flush()
+    }
+}

@@ -1,0 +1,50 @@
+//! Builds the guest: two kernels, two programs, and the root file system.
+
+#[path = "src/device.rs"]
+mod device;
+#[path = "src/error.rs"]
+mod error;
+#[path = "build/guest.rs"]
+mod guest;
+#[path = "build/root.rs"]
+mod root;
+#[path = "build/symbols.rs"]
+mod symbols;
+#[path = "src/tree.rs"]
+mod tree;
+
+use device::ImageDevice;
+use error::ImageError;
+use std::{env, fs, path::Path};
+
+fn main() {
+    if let Err(message) = build() {
+        eprintln!("{message}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    let out = env::var("OUT_DIR").map_err(|_| "OUT_DIR is not set: run this by cargo")?;
+    let out = Path::new(&out);
+    let guest = guest::Guest::new(out)?;
+    guest.watch();
+
+    let mut kernel = guest.kernel("gnomon-kernel")?;
+    symbols::fill(&mut kernel)?;
+    write(&out.join("kernel.elf"), &kernel)?;
+    write(&out.join("nano.elf"), &guest.kernel("gnomon-nano")?)?;
+
+    let programs = root::Programs {
+        user: guest.program("gnomon-user")?,
+        bench: guest.program("gnomon-bench")?,
+        applets: guest.read("user/applets.txt")?,
+    };
+    let image = root::build(&programs).map_err(|error| error.to_string())?;
+    write(&out.join("root.img"), &image)?;
+    write(&out.join("root_size.rs"), root::SIZE.to_string().as_bytes())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
