@@ -1,1 +1,30 @@
-//! To be written.
+//! gnomon: a virtual machine monitor on KVM.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cli`] | the command, one file a subcommand |
+//! | [`session`] | one run from beginning to end |
+//! | [`host`] | what this machine's KVM can do |
+//! | [`memory`], [`boot`] | guest memory; a kernel in it |
+//! | [`vm`], [`vcpu`], [`mmu`] | the virtual machine, its processor, its paging mode |
+//! | [`devices`] | which devices there are, and where |
+//! | [`events`], [`input`], [`terminal`] | the world outside while the guest runs |
+//! | [`report`], [`walk`] | what is told of a guest that has died |
+//! | [`stats`] | counters |
+
+pub mod boot;
+pub mod cli;
+pub mod devices;
+pub mod events;
+pub mod host;
+pub mod input;
+pub mod logger;
+pub mod memory;
+pub mod mmu;
+pub mod report;
+pub mod session;
+pub mod stats;
+pub mod terminal;
+pub mod vcpu;
+pub mod vm;
+pub mod walk;

@@ -1,2 +1,8 @@
-//! To be written.
-fn main() {}
+//! The `gnomon` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gnomon::logger::init();
+    ExitCode::from(gnomon::cli::main(std::env::args_os()))
+}

@@ -1,0 +1,164 @@
+//! What this machine's KVM can and cannot do.
+//!
+//! At `run` only what is cheap is asked: which module stands behind `/dev/kvm`, and what is known
+//! of that module. [`probe`] finds the same out by experiment, for `gnomon doctor`.
+
+pub mod cpuid;
+pub mod probe;
+
+use std::path::Path;
+
+use gnomon_abi::boot;
+use kvm_ioctls::{Cap, Kvm};
+use thiserror::Error;
+
+/// The version of KVM's interface since Linux 2.6.22; there is no other.
+const API_VERSION: i32 = 12;
+
+/// Why KVM cannot be used.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// No device node.
+    #[error(
+        "/dev/kvm does not exist: load a KVM module (modprobe kvm_intel or kvm_amd), or turn on virtualization in the firmware"
+    )]
+    Missing,
+    /// No permission.
+    #[error(
+        "no permission to open /dev/kvm: add yourself to its group (usermod -aG kvm USER) or run as root"
+    )]
+    Permission,
+    /// Some other reason.
+    #[error("/dev/kvm cannot be used: {0}")]
+    Open(kvm_ioctls::Error),
+    /// An interface from another planet.
+    #[error("/dev/kvm speaks version {0} of its interface, not {API_VERSION}: use a newer Linux")]
+    Version(i32),
+    /// Something that gnomon needs.
+    #[error("this KVM lacks {0}: use a newer Linux")]
+    Lacks(&'static str),
+    /// A request to KVM failed.
+    #[error("KVM refuses {what}: {source}")]
+    Refused {
+        /// The request.
+        what: &'static str,
+        /// What KVM says.
+        source: kvm_ioctls::Error,
+    },
+}
+
+impl HostError {
+    /// A conversion for `map_err`: KVM has refused `what`.
+    pub fn refused(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> Self {
+        move |source| Self::Refused { what, source }
+    }
+}
+
+/// The module that implements KVM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// VT-x.
+    Intel,
+    /// AMD-V.
+    Amd,
+    /// Without either: ring 0 of the guest is emulated.
+    Pvm,
+    /// None of these can be seen.
+    Unknown,
+}
+
+impl Module {
+    /// Which module is loaded.
+    pub fn detect() -> Self {
+        let loaded = |name: &str| Path::new("/sys/module").join(name).exists();
+        if loaded("kvm_pvm") {
+            Self::Pvm
+        } else if loaded("kvm_intel") {
+            Self::Intel
+        } else if loaded("kvm_amd") {
+            Self::Amd
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// The module's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Intel => "kvm_intel",
+            Self::Amd => "kvm_amd",
+            Self::Pvm => "kvm_pvm",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether page tables of the guest are walked by the hardware (EPT, NPT); None if unknown.
+    pub fn hardware_paging(self) -> Option<bool> {
+        let parameter = match self {
+            Self::Intel => "/sys/module/kvm_intel/parameters/ept",
+            Self::Amd => "/sys/module/kvm_amd/parameters/npt",
+            Self::Pvm => return Some(false),
+            Self::Unknown => return None,
+        };
+        let text = std::fs::read_to_string(parameter).ok()?;
+        Some(matches!(text.trim(), "Y" | "1"))
+    }
+
+    /// What [`boot::BootFacts::quirks`] has to say on this module.
+    pub const fn quirks(self) -> u64 {
+        match self {
+            Self::Pvm => boot::SYSCALL_STAYS_IN_RING3 | boot::INT_N_IS_UD | boot::NO_XSAVE_IN_RING0,
+            _ => 0,
+        }
+    }
+}
+
+/// KVM, open and good enough.
+pub struct Host {
+    kvm: Kvm,
+    module: Module,
+}
+
+impl Host {
+    /// Open `/dev/kvm` and check that it has what gnomon needs.
+    ///
+    /// # Errors
+    /// It is missing, not permitted, or lacks something.
+    pub fn open() -> Result<Self, HostError> {
+        let kvm = Kvm::new().map_err(|error| match error.errno() {
+            libc::ENOENT => HostError::Missing,
+            libc::EACCES | libc::EPERM => HostError::Permission,
+            _ => HostError::Open(error),
+        })?;
+        let version = kvm.get_api_version();
+        if version != API_VERSION {
+            return Err(HostError::Version(version));
+        }
+        Ok(Self {
+            kvm,
+            module: Module::detect(),
+        })
+    }
+
+    /// The system-wide file of KVM.
+    pub const fn kvm(&self) -> &Kvm {
+        &self.kvm
+    }
+
+    /// The module behind it.
+    pub const fn module(&self) -> Module {
+        self.module
+    }
+
+    /// Fail unless KVM has `cap`, called `name`.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn need(&self, cap: Cap, name: &'static str) -> Result<(), HostError> {
+        if self.kvm.check_extension(cap) {
+            Ok(())
+        } else {
+            Err(HostError::Lacks(name))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Paging modes: how the guest's memory is translated.
+//!
+//! A mode decides what the virtual machine needs of KVM (an in-kernel interrupt controller or
+//! none), puts the virtual processor into its first state, and sees every exit before the devices
+//! do. Everything else (loading, devices, the loop, reports) is the same in all modes.
+
+pub mod nested;
+
+use std::fmt;
+use std::sync::Arc;
+
+use gnomon_devices::GuestMemory;
+use gnomon_devices::irq::MsiSink;
+use kvm_bindings::{CpuId, kvm_regs, kvm_sregs};
+use kvm_ioctls::{VcpuFd, VmFd};
+
+use crate::boot::kernel::Entry;
+use crate::host::{Host, HostError};
+use crate::vcpu::exit::{Peripherals, Stop};
+
+/// The mode that the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// The faster one on this host
+    #[default]
+    Auto,
+    /// The guest's page tables are the processor's, or KVM's business
+    Nested,
+    /// gnomon's own shadow page tables, the guest kernel deprivileged
+    Shadow,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Nested => "nested",
+            Self::Shadow => "shadow",
+        })
+    }
+}
+
+/// What a mode has done with an exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// All of it: run on.
+    Yes,
+    /// Nothing: it is for the devices.
+    No,
+    /// The virtual machine ends.
+    Stop(Stop),
+}
+
+/// One paging mode of one virtual machine.
+///
+/// Called in this order: [`attach_vm`](Self::attach_vm), after the guest's RAM has been given to
+/// KVM and before there is a processor; [`attach_vcpu`](Self::attach_vcpu);
+/// [`on_exit`](Self::on_exit) for every return of KVM_RUN.
+pub trait Mmu: Send {
+    /// The mode's name, as `--mmu` takes it.
+    fn name(&self) -> &'static str;
+
+    /// Prepare the virtual machine; where interrupt messages are to go.
+    ///
+    /// # Errors
+    /// KVM refuses something.
+    fn attach_vm(
+        &mut self,
+        host: &Host,
+        vm: &Arc<VmFd>,
+        memory: &GuestMemory,
+    ) -> Result<Arc<dyn MsiSink>, HostError>;
+
+    /// Put the processor into the state in which the guest begins.
+    ///
+    /// # Errors
+    /// KVM refuses something.
+    fn attach_vcpu(
+        &mut self,
+        vcpu: &mut VcpuFd,
+        cpuid: &CpuId,
+        entry: Entry,
+    ) -> Result<(), HostError>;
+
+    /// KVM_RUN has returned without an error: look at the exit first.
+    fn on_exit(&mut self, vcpu: &mut VcpuFd, peripherals: &Peripherals) -> Handled;
+
+    /// The registers as the guest believes them to be, for reports; None if they cannot be had.
+    fn registers(&self, vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)>;
+
+    /// Counters of the mode's own, by name.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
+
+/// The mode for `choice`, or why there is none.
+///
+/// # Errors
+/// One line for the user.
+pub fn choose(choice: Choice) -> Result<Box<dyn Mmu>, String> {
+    match choice {
+        Choice::Auto | Choice::Nested => Ok(Box::new(nested::Nested)),
+        Choice::Shadow => {
+            Err("--mmu shadow: this gnomon has been built without it; use --mmu nested".into())
+        }
+    }
+}
