@@ -38,7 +38,7 @@ mod types;
 pub use buf::{IoVec, ReadBuf, WriteBuf};
 pub use cache::{PageCache, reclaim};
 pub use context::FsContext;
-pub use dentry::Dentry;
+pub use dentry::{Dentry, drop_gone};
 pub use fdtable::{FdTable, MAX_FDS};
 pub use file::{File, FileOps, OpenFlags, open_dentry};
 pub use inode::{FileSystem, Inode};
