@@ -1,0 +1,195 @@
+//! The guest under QEMU's microvm: the same kernel image and root that gnomon has built in, booted
+//! by PVH, on another virtual machine with other devices behind the same drivers.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use gnomon_tests::qemu::{Finished, Qemu};
+use gnomon_tests::scratch::Scratch;
+use gnomon_tests::terminal::Terminal;
+
+/// Far more than anything here takes, on a busy machine too.
+const LONG: Duration = Duration::from_secs(60);
+
+/// The built-in kernel and a copy of the built-in root, for one test.
+struct Guest {
+    files: Scratch,
+    kernel: PathBuf,
+    root: PathBuf,
+}
+
+impl Guest {
+    fn new() -> Self {
+        assert!(
+            Qemu::is_installed(),
+            "qemu-system-x86_64 is missing: install Debian's package qemu-system-x86"
+        );
+        let files = Scratch::new().unwrap();
+        let kernel = files.file("kernel", gnomon_images::KERNEL).unwrap();
+        let root = files.path("root");
+        let mut image = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&root)
+            .unwrap();
+        image.write_all(gnomon_images::ROOT.bytes).unwrap();
+        image.set_len(gnomon_images::ROOT.size).unwrap();
+        Self {
+            files,
+            kernel,
+            root,
+        }
+    }
+
+    fn qemu(&self) -> Qemu {
+        Qemu::new(&self.kernel, &self.root).unwrap()
+    }
+
+    /// Run `script` in the guest's shell.
+    fn run(&self, script: &str) -> Finished {
+        self.qemu().run(script.as_bytes(), LONG).unwrap()
+    }
+
+    /// A shell in a terminal that has shown its first prompt.
+    fn shell(&self) -> (Qemu, Terminal) {
+        let qemu = self.qemu();
+        let mut terminal = qemu.terminal().unwrap();
+        terminal
+            .expect("# ", LONG)
+            .unwrap_or_else(|error| panic!("{error}; the kernel logged:\n{}", qemu.log()));
+        (qemu, terminal)
+    }
+
+    /// The contents of `path` in the root file system, read by e2fsprogs.
+    fn file(&self, path: &str) -> Vec<u8> {
+        let target = self.files.path("dumped");
+        let request = format!("dump {path} {}", target.display());
+        let status = Command::new("debugfs")
+            .args(["-R", &request])
+            .arg(&self.root)
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{status:?}");
+        fs::read(target).unwrap_or_default()
+    }
+
+    /// What `e2fsck -fn` says of the root file system; `None`: nothing.
+    fn fsck(&self) -> Option<String> {
+        let output = Command::new("e2fsck")
+            .arg("-fn")
+            .arg(&self.root)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (!output.status.success()).then_some(said)
+    }
+}
+
+fn assert_ended(finished: &Finished, status: i32, stdout: &str) {
+    let shown = String::from_utf8_lossy(&finished.stdout);
+    assert!(
+        finished.status == Some(status) && shown == stdout,
+        "status {:?}, output {shown:?}, errors {:?}, the kernel logged:\n{}",
+        finished.status,
+        String::from_utf8_lossy(&finished.stderr),
+        finished.log,
+    );
+}
+
+#[test]
+fn shell_runs_a_script_and_its_status_is_the_machines() {
+    let finished = Guest::new().run("echo hello; echo world | tr a-z A-Z; exit 7\n");
+    assert_ended(&finished, 7, "hello\nWORLD\n");
+}
+
+#[test]
+fn errors_come_through_the_second_console() {
+    let finished = Guest::new().run("echo out; echo err >&2; exit 0\n");
+    assert_ended(&finished, 0, "out\n");
+    assert_eq!(String::from_utf8_lossy(&finished.stderr), "err\n");
+}
+
+#[test]
+fn fork_pipes_and_files_work() {
+    let script = "seq 1000 > /tmp/n; grep 7 /tmp/n | wc -l; (exit 3); echo $?; exit 0\n";
+    assert_ended(&Guest::new().run(script), 0, "271\n3\n");
+}
+
+#[test]
+fn large_output_arrives_byte_for_byte() {
+    let finished = Guest::new().run("seq 100000; exit 0\n");
+    let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(finished.status, Some(0));
+    assert!(finished.stdout == expected.as_bytes());
+}
+
+#[test]
+fn written_file_is_on_the_disk_and_the_file_system_clean() {
+    let guest = Guest::new();
+    let finished =
+        guest.run("mkdir /d; seq 50000 > /d/file; ln /d/file /d/link; rm /d/file; exit 0\n");
+    assert_ended(&finished, 0, "");
+    let expected: String = (1..=50_000).map(|n| format!("{n}\n")).collect();
+    assert!(guest.file("/d/link") == expected.as_bytes());
+    assert_eq!(guest.fsck(), None);
+}
+
+#[test]
+fn little_and_much_memory_boot() {
+    let guest = Guest::new();
+    for mebibytes in [32, 4096] {
+        let qemu = guest.qemu().memory(mebibytes);
+        let finished = qemu.run(b"echo up; exit 0\n", LONG).unwrap();
+        assert_ended(&finished, 0, "up\n");
+    }
+}
+
+#[test]
+fn typed_command_is_run() {
+    let guest = Guest::new();
+    let (_qemu, mut terminal) = guest.shell();
+    terminal.send("echo $((6 * 7))\r").unwrap();
+    terminal.expect("42\r\n", LONG).unwrap();
+}
+
+#[test]
+fn end_of_file_key_ends_the_machine() {
+    let guest = Guest::new();
+    let (qemu, mut terminal) = guest.shell();
+    terminal.send("(exit 5)\r").unwrap();
+    terminal.expect("# ", LONG).unwrap();
+    terminal.send("\x04").unwrap();
+    let status = terminal.wait(LONG).unwrap();
+    assert_eq!(
+        gnomon_tests::qemu::guest_status(status),
+        Some(5),
+        "the kernel logged:\n{}",
+        qemu.log()
+    );
+}
+
+#[test]
+fn interrupt_key_ends_the_foreground_program_alone() {
+    let guest = Guest::new();
+    let (_qemu, mut terminal) = guest.shell();
+    terminal.send("echo begin''ning; sleep 1000\r").unwrap();
+    terminal.expect("beginning\r\n", LONG).unwrap();
+    terminal.send("\x03").unwrap();
+    terminal.send("echo status $?\r").unwrap();
+    terminal.expect("status 130\r\n", LONG).unwrap();
+}
+
+#[test]
+fn suspended_program_is_a_job() {
+    let guest = Guest::new();
+    let (_qemu, mut terminal) = guest.shell();
+    terminal.send("echo begin''ning; sleep 1000\r").unwrap();
+    terminal.expect("beginning\r\n", LONG).unwrap();
+    terminal.send("\x1a").unwrap();
+    terminal.expect("Stopped", LONG).unwrap();
+    terminal.send("kill %1; wait; echo wa''ited\r").unwrap();
+    terminal.expect("waited\r\n", LONG).unwrap();
+}
