@@ -1,7 +1,7 @@
 //! The order in which the kernel comes up, after the processor and memory.
 
 use crate::arch::boot;
-use crate::{drivers, fs, mm, task, time};
+use crate::{drivers, fs, mm, sched, task, time};
 
 /// Brings up the rest, starts init, and becomes the idle task.
 pub fn run() -> ! {
@@ -14,5 +14,5 @@ pub fn run() -> ! {
     drivers::init(command_line);
     fs::init(command_line);
     task::spawn_init();
-    task::idle()
+    sched::idle_loop()
 }

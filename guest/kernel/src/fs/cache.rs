@@ -47,6 +47,14 @@ impl PageCache {
         self.pages.lock().get(&index).map(|page| page.frame.clone())
     }
 
+    /// Calls `each` for those of the pages `first..end` that are cached, in order. `each` must not
+    /// come back here, nor allocate.
+    pub fn each(&self, first: u64, end: u64, each: &mut dyn FnMut(u64, &Frame)) {
+        for (&index, page) in self.pages.lock().range(first..end) {
+            each(index, &page.frame);
+        }
+    }
+
     /// Whether page `index` is cached and dirty.
     pub fn is_dirty(&self, index: u64) -> bool {
         self.pages.lock().get(&index).is_some_and(|page| page.dirty)

@@ -158,6 +158,10 @@ pub trait Inode: Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// Hands over those of the pages `first..end` that are cached, in order: the neighbours of a
+    /// page that mmap has just asked for. Reads nothing; `each` does not allocate.
+    fn cached_pages(&self, _first: u64, _end: u64, _each: &mut dyn FnMut(u64, &Frame)) {}
+
     /// Page `index` has been, or may from now on be, written through a shared mapping. It is
     /// taken as dirty for as long as it is mapped somewhere.
     fn mark_dirty(&self, _index: u64) {}

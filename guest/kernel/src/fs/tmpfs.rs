@@ -455,6 +455,10 @@ impl Inode for TmpInode {
         Ok(())
     }
 
+    fn cached_pages(&self, first: u64, end: u64, each: &mut dyn FnMut(u64, &Frame)) {
+        self.cache.each(first, end, each);
+    }
+
     fn page(&self, index: u64) -> KResult<Option<Frame>> {
         if self.kind != FileType::Regular {
             return Err(Errno::ENODEV);

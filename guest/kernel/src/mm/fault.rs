@@ -4,8 +4,9 @@ use super::area::{Area, Prot, Source};
 use super::frame::Frame;
 use super::layout::{PAGE, USER_END};
 use super::space::{AddressSpace, Inner, STACK_GAP};
-use super::table::{ADDRESS, DIRTY, PRESENT, WRITE};
+use super::table::{ADDRESS, DIRTY, PRESENT, Tables, WRITE};
 use crate::errno::{Errno, KResult};
+use crate::fs::Inode;
 use crate::sync::Once;
 
 /// si_code of a SIGSEGV: nothing is mapped there.
@@ -41,6 +42,9 @@ impl From<Errno> for Fault {
         if e == Errno::ENOMEM { Fault::Oom } else { Fault::Bus }
     }
 }
+
+/// Pages of a file that one fault maps at most.
+const AROUND: usize = 16;
 
 /// The page of zeros that reads of untouched memory see.
 static ZERO: Once<Frame> = Once::new();
@@ -106,6 +110,9 @@ impl Inner {
             };
             tables.fill(entry, value);
             *resident += 1;
+            if !access.write && let Source::File(inode) = &area.source {
+                *resident += map_around(area, &**inode, tables, page);
+            }
             return Ok(());
         }
         if access.write && old & WRITE == 0 {
@@ -149,6 +156,25 @@ impl Inner {
         self.areas[index].start = start;
         Some(index)
     }
+}
+
+/// After a read fault on a file page: maps those of its neighbours that are cached, read-only, in
+/// the aligned group of [`AROUND`] pages. Gives their number.
+fn map_around(area: &Area, inode: &dyn Inode, tables: &mut Tables, page: usize) -> usize {
+    let group = page & !(AROUND * PAGE - 1);
+    let (start, end) = (area.start.max(group), area.end.min(group + AROUND * PAGE));
+    let (first, bits) = (area.page_index(start), area.prot.entry_bits());
+    let mut mapped = 0;
+    inode.cached_pages(first, area.page_index(end), &mut |index, frame| {
+        // A group never crosses a page table, so the entry's table is there.
+        let Some(entry) = tables.entry(start + (index - first) as usize * PAGE) else { return };
+        // SAFETY: a leaf entry of our tables.
+        if unsafe { *entry } == 0 {
+            tables.fill(entry, frame.clone().into_raw() | bits);
+            mapped += 1;
+        }
+    });
+    mapped
 }
 
 /// A page for an empty entry, and whether it may be mapped writable.
