@@ -1,0 +1,1 @@
+dd if=/dev/zero of=big bs=65536 count=160 2>/dev/null; ls -l big | awk "{print \$5}"; md5sum big; printf X | dd of=big bs=1 seek=5000000 conv=notrunc 2>/dev/null; md5sum big; dd if=big bs=1 skip=4999999 count=3 2>/dev/null | od -c; truncate -s 100 big; md5sum big; wc -c <big

@@ -1,0 +1,1 @@
+mkdir -p s/t; echo 1 >s/a; echo 2 >s/t/b; ln -s a s/l; cp -a s d; find d | sort; readlink d/l; cp s/a d/t; cp s/a s/t/b e 2>/dev/null; echo $?; cp -r s/. n 2>/dev/null; mkdir n2; cp -r s/. n2; find n2 | sort; cp s/a s/a 2>/dev/null; echo $?

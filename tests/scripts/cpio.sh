@@ -1,0 +1,1 @@
+mkdir d; seq 1 100 >d/a; echo b >d/b; ln -s a d/l; find d | sort | cpio -o -H newc 2>/dev/null >x.cpio; mkdir e; cd e; cpio -i -d <../x.cpio 2>/dev/null; find . | sort; cmp d/a ../d/a && readlink d/l; cpio -t <../x.cpio 2>/dev/null | sort

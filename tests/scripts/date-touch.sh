@@ -1,0 +1,1 @@
+TZ=UTC; export TZ; date -d @0 "+%Y-%m-%d %H:%M:%S"; date -d "2024-02-29 12:00:00" +%s; touch -d "2001-09-09 01:46:40" f; stat -c %Y f; date -r f +%j; touch -r f g; stat -c %Y g; [ f -nt g ] || echo equal; echo >h; [ h -nt f ] && echo newer

@@ -1,0 +1,1 @@
+echo gone >/dev/null; cat /dev/null; head -c 8 /dev/zero | od -An -tx1; head -c 16 /dev/urandom | wc -c; echo x >/dev/full; echo $?; [ -c /dev/null ] && echo char; echo err >/dev/stderr; echo in | cat /dev/stdin; echo fd >/dev/fd/1

@@ -1,0 +1,1 @@
+sh -c "exit 7"; echo $?; sh -c "kill -9 \$\$"; echo $?; sh -c "kill -SEGV \$\$"; echo $?; nosuchcommand 2>/dev/null; echo $?; touch plain; ./plain 2>/dev/null; echo $?; ! true; echo $?; test 1 = 2; echo $?

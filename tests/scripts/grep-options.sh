@@ -1,0 +1,1 @@
+printf "apple\nBanana\ncherry pie\napple pie\n" >f; grep -n apple f; grep -v apple f; grep -c pie f; grep -i banana f; grep -o "p[a-z]*" f; grep -E "^(apple|cherry)" f; grep -q zzz f; echo $?; grep -w pie f; grep -A1 Ban f; grep -F "e p" f; grep -L zzz f; grep -x apple f

@@ -1,0 +1,1 @@
+mkdir d; printf 12345 >d/a; touch d/b; ln -s a d/c; chmod 644 d/a d/b; ls d; ls -1 d; ls -F d; ls -l d | awk "NR>1 {print \$1, \$5, \$NF}"; ls -a d | head -n 2; ls -d d; ls -S d; ls -r d; touch -t 202001010000 d/a; ls -t d | tail -n 1; ls nosuch 2>&1

@@ -1,0 +1,1 @@
+mkdir m; i=0; while [ $i -lt 300 ]; do echo $i >m/file$i; i=$((i+1)); done; ls m | wc -l; cat m/* | awk "{s+=\$1} END {print s}"; rm m/*9; ls m | wc -l; for i in m/*1; do mv $i $i.x; done; ls m/*.x | wc -l; rm -r m; ls

@@ -1,0 +1,1 @@
+d=$(mktemp -d); [ -d $d ] && echo dir; f=$(mktemp $d/xXXXXXX); [ -f $f ] && stat -c %a $f; rmdir $d 2>/dev/null; echo $?; rm -r $d; realpath /usr/../tmp/./x/.. ; basename /a/b.c .c; dirname /a/b.c; pwd -P | grep -c /

@@ -1,0 +1,1 @@
+umask 022; touch f; mkdir d; ls -ld f d | awk "{print \$1}"; chmod 750 f; stat -c "%a %s %F" f; chmod u-x,g+w,o=r f; stat -c %a f; chmod +t d; stat -c %a d; umask 077; touch g; stat -c %a g; chmod -R 700 d; stat -c %a d; umask

@@ -1,0 +1,1 @@
+printf "%08.3f %+d %#x %e %s\n" 3.14159 5 255 12345.678 str; printf "\\101 \x41 \t|\n"; printf "%s %s\n" a b c d; printf hello | od -c; printf "\001\002\377" | od -An -tx1; printf hello | hexdump -C; printf "%%\n"

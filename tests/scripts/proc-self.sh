@@ -1,0 +1,1 @@
+readlink /proc/self/exe | sed "s,.*/,,"; cat /proc/self/cmdline | tr "\000" " "; echo; [ -d /proc/$$ ] && echo mine; grep -c processor /proc/cpuinfo >/dev/null && echo cpu; head -n 1 /proc/self/status | cut -f2; ls /proc/self/fd | head -n 3; [ -r /proc/meminfo ] && echo mem

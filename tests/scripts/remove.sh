@@ -1,0 +1,1 @@
+mkdir -p a/b/c; touch a/f a/b/g; rmdir a 2>/dev/null; echo $?; rm a 2>/dev/null; echo $?; rm -r a; ls; rm nosuch 2>&1; rm -f nosuch; echo $?; mkdir -p x/y/z; rmdir -p x/y/z; ls; touch "sp ace" -- -dash; rm -- -dash "sp ace"; ls

@@ -1,0 +1,5 @@
+seq 1 6 | sed -n "h;n;G;p"
+seq 1 5 | sed ":a;N;\$!ba;s/\n/,/g"
+echo "hello world" | sed "y/abcdefghij/ABCDEFGHIJ/"
+seq 1 9 | sed "3q"
+echo aaa | sed "s/a/b/2"

@@ -1,0 +1,1 @@
+echo data >target; ln -s target link; cat link; readlink link; ln -s link link2; cat link2; readlink -f link2 | sed "s,.*/,,"; ln -s loop loop; cat loop 2>&1; rm target; cat link 2>&1; [ -L link ] && [ ! -e link ] && echo dangling; mkdir d; ln -s d dl; touch dl/f; ls d dl/; ls -d dl

@@ -1,0 +1,1 @@
+seq 1 10 | xargs -n 3 echo; printf "a b\0c d\0" | xargs -0 -n 1 echo; seq 1 4 | xargs -I{} echo "<{}>"; seq 1 5000 | xargs echo | wc -w; echo | xargs -r false; echo $?; printf "1\n2\n" | xargs -n1 sh -c "exit \$0"; echo $?
