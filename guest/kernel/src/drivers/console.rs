@@ -78,12 +78,12 @@ impl DmaBuffer {
 
     fn bytes(&self) -> &[u8] {
         // SAFETY: the frames are this buffer's own and mapped in the direct map.
-        unsafe { core::slice::from_raw_parts(frame::phys_to_virt(self.gpa), self.len()) }
+        unsafe { core::slice::from_raw_parts(crate::mm::phys_to_virt(self.gpa), self.len()) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(frame::phys_to_virt(self.gpa), self.len()) }
+        unsafe { core::slice::from_raw_parts_mut(crate::mm::phys_to_virt(self.gpa), self.len()) }
     }
 }
 

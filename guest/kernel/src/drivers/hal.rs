@@ -17,7 +17,7 @@ unsafe impl Hal for KernelHal {
         let order = pages.next_power_of_two().trailing_zeros() as usize;
         match frame::alloc_pages(order) {
             Some(gpa) => {
-                let at = frame::phys_to_virt(gpa);
+                let at = crate::mm::phys_to_virt(gpa);
                 // SAFETY: the frames have just been allocated and are mapped there.
                 unsafe { at.write_bytes(0, PAGE_SIZE << order) };
                 match NonNull::new(at) {
@@ -42,7 +42,7 @@ unsafe impl Hal for KernelHal {
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
-        frame::virt_to_phys(buffer.as_ptr().cast::<u8>())
+        crate::mm::virt_to_phys(buffer.as_ptr().cast::<u8>())
     }
 
     unsafe fn unshare(_paddr: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}

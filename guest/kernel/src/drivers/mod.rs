@@ -110,6 +110,12 @@ pub fn init(cmdline: &str) {
             None => crate::klog!("virtio: cannot understand virtio_mmio.device={text}"),
         }
     }
+    crate::tty::init(cmdline);
+}
+
+/// Whether a task runs that can wait for an interrupt; at boot and in the idle loop none does.
+fn can_sleep() -> bool {
+    crate::task::current().stack_top() != 0
 }
 
 fn start(index: usize, device: Announced) {

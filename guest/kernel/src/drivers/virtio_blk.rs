@@ -17,7 +17,6 @@ use super::hal::KernelHal;
 use super::{InterruptHandler, negotiate};
 use crate::errno::{Errno, KResult};
 use crate::sync::{Mutex, SpinLock, WaitQueue};
-use crate::task;
 
 /// Descriptors in the queue: header and status take two, data the rest.
 const QUEUE: usize = 64;
@@ -120,7 +119,7 @@ impl VirtioBlock {
             )
         };
         let mut inputs: [&[u8]; QUEUE] = [&[]; QUEUE];
-        let mut outputs: [&mut [u8]; QUEUE] = [const { &mut [] }; QUEUE];
+        let mut outputs: [&mut [u8]; QUEUE] = core::array::from_fn(|_| &mut [][..]);
         inputs[0] = header;
         inputs[1..=out.len()].copy_from_slice(out);
         let inputs = &inputs[..=out.len()];
@@ -147,7 +146,7 @@ impl VirtioBlock {
             unsafe { port.queue.pop_used(token, inputs, outputs) }
         };
         popped.map_err(|_| Errno::EIO)?;
-        if outputs[count][0] == STATUS_OK {
+        if frame.status == STATUS_OK {
             Ok(())
         } else {
             Err(Errno::EIO)
@@ -162,7 +161,7 @@ impl VirtioBlock {
             }
             core::hint::spin_loop();
         }
-        if !task::can_sleep() {
+        if !super::can_sleep() {
             while !self.port.lock().queue.can_pop() {
                 core::hint::spin_loop();
             }

@@ -57,7 +57,7 @@ impl Ring {
 
     fn memory(&mut self) -> &mut [u8] {
         // SAFETY: the frames are the ring's own, and `self` is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(frame::phys_to_virt(self.gpa), self.size()) }
+        unsafe { core::slice::from_raw_parts_mut(crate::mm::phys_to_virt(self.gpa), self.size()) }
     }
 
     /// Room for writers, counting what the ring may grow to.
@@ -87,7 +87,7 @@ impl Ring {
         let (start, len) = (self.start, self.len);
         let old = self.memory();
         let first = len.min(old.len() - start);
-        let to = frame::phys_to_virt(gpa);
+        let to = crate::mm::phys_to_virt(gpa);
         // SAFETY: the new frames have just been allocated and hold at least `len` bytes; old and
         // new do not overlap.
         unsafe {

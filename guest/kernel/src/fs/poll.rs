@@ -103,6 +103,17 @@ impl PollTable {
     }
 }
 
+impl PollTable {
+    /// Whether one of the queues has been woken since the last call.
+    pub fn take_woken(&self) -> bool {
+        let woken = self.waiter.is_woken();
+        if woken {
+            self.waiter.reset();
+        }
+        woken
+    }
+}
+
 impl Default for PollTable {
     fn default() -> Self {
         Self::new()

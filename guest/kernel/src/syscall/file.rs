@@ -116,7 +116,13 @@ pub fn sys_writev(fd: usize, iov: usize, count: usize) -> KResult<usize> {
 }
 
 /// `preadv(2)`
-pub fn sys_preadv(fd: usize, iov: usize, count: usize, offset: usize) -> KResult<usize> {
+pub fn sys_preadv(
+    fd: usize,
+    iov: usize,
+    count: usize,
+    offset: usize,
+    _high: usize,
+) -> KResult<usize> {
     let file = get(fd)?;
     let offset = check_offset(offset)?;
     let iov = read_iovec(iov, count)?;
@@ -124,7 +130,13 @@ pub fn sys_preadv(fd: usize, iov: usize, count: usize, offset: usize) -> KResult
 }
 
 /// `pwritev(2)`
-pub fn sys_pwritev(fd: usize, iov: usize, count: usize, offset: usize) -> KResult<usize> {
+pub fn sys_pwritev(
+    fd: usize,
+    iov: usize,
+    count: usize,
+    offset: usize,
+    _high: usize,
+) -> KResult<usize> {
     let file = get(fd)?;
     let offset = check_offset(offset)?;
     let iov = read_iovec(iov, count)?;
@@ -146,7 +158,7 @@ pub fn sys_preadv2(
     if offset as isize == -1 {
         sys_readv(fd, iov, count)
     } else {
-        sys_preadv(fd, iov, count, offset)
+        sys_preadv(fd, iov, count, offset, 0)
     }
 }
 
@@ -165,7 +177,7 @@ pub fn sys_pwritev2(
     if offset as isize == -1 {
         sys_writev(fd, iov, count)
     } else {
-        sys_pwritev(fd, iov, count, offset)
+        sys_pwritev(fd, iov, count, offset, 0)
     }
 }
 
@@ -492,7 +504,12 @@ pub fn sys_fdatasync(fd: usize) -> KResult<usize> {
 }
 
 /// `sync_file_range(2)`: as `fdatasync`.
-pub fn sys_sync_file_range(fd: usize) -> KResult<usize> {
+pub fn sys_sync_file_range(
+    fd: usize,
+    _offset: usize,
+    _len: usize,
+    _flags: usize,
+) -> KResult<usize> {
     sync_file(fd, true)
 }
 

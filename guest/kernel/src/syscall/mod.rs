@@ -16,12 +16,14 @@ mod ids;
 mod ioctl;
 mod limits;
 mod memory;
+mod open;
 mod path;
 mod pipe;
 mod poll;
 mod process;
 mod sched;
 mod signal;
+mod stat;
 mod system;
 mod table;
 mod time;
@@ -94,7 +96,7 @@ pub fn dispatch_int80(frame: &mut TrapFrame) {
         EXIT => process::sys_exit(a),
         READ => file::sys_read(a, b, c),
         WRITE => file::sys_write(a, b, c),
-        OPEN => path::sys_open(a, b, c),
+        OPEN => open::sys_open(a, b, c),
         CLOSE => file::sys_close(a),
         GETPID => process::sys_getpid(),
         _ => Err(Errno::ENOSYS),

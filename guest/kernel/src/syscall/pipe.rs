@@ -76,8 +76,14 @@ pub fn sys_memfd_create(name: usize, flags: usize) -> KResult<usize> {
 }
 
 /// `tee(2)`: not offered; EINVAL, as for files that cannot do it.
-pub fn sys_tee(in_fd: usize, out_fd: usize) -> KResult<usize> {
+pub fn sys_tee(in_fd: usize, out_fd: usize, _len: usize, _flags: usize) -> KResult<usize> {
     get_open(in_fd)?;
     get_open(out_fd)?;
     Err(Errno::EINVAL)
+}
+
+/// `vmsplice(2)`: not offered; EBADF, as for descriptors that are no pipes.
+pub fn sys_vmsplice(fd: usize, _iov: usize, _count: usize, _flags: usize) -> KResult<usize> {
+    get_open(fd)?;
+    Err(Errno::EBADF)
 }

@@ -9,12 +9,14 @@ use super::ids::*;
 use super::ioctl::*;
 use super::limits::*;
 use super::memory::*;
+use super::open::*;
 use super::path::*;
 use super::pipe::*;
 use super::poll::*;
 use super::process::*;
 use super::sched::*;
 use super::signal::*;
+use super::stat::*;
 use super::system::*;
 use super::time::*;
 
@@ -237,6 +239,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     309 sys_getcpu 3;
     316 sys_renameat2 5;
     318 sys_getrandom 3;
+    319 sys_memfd_create 2;
     322 sys_execveat frame;
     324 sys_membarrier 3;
     326 sys_copy_file_range 6;
@@ -246,6 +249,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     334 sys_rseq 4;
     435 sys_clone3 frame;
     436 sys_close_range 3;
+    437 sys_openat2 4;
     439 sys_faccessat2 4;
     441 sys_epoll_pwait2 6;
     452 sys_fchmodat2 4;

@@ -21,7 +21,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{File, FileOps, OpenFlags, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::sync::{Mutex, Once, SpinLock, WaitQueue};
 use crate::task::signal::{self, SigInfo};
-use crate::task::{self, Process};
+use crate::task;
 
 use ldisc::{Effect, LineDiscipline, Signal};
 use termios::{ICANON, TOSTOP, Termios, VMIN, VTIME, WinSize};
@@ -119,24 +119,26 @@ pub fn open_controlling() -> KResult<Box<dyn FileOps>> {
     }
 }
 
-/// The session leader `process` gives its controlling terminal up (exit, `TIOCNOTTY`): the
-/// foreground group gets SIGHUP and SIGCONT.
-pub fn disassociate(process: &Process) {
+/// `TIOCNOTTY`: the running process has no controlling terminal any more; if it leads the session,
+/// nobody in it has, and the foreground group gets SIGHUP and SIGCONT.
+fn disassociate() {
+    let process = task::current_process();
     let Some(tty) = process.ctty.lock().take() else {
         return;
     };
-    if process.sid() != process.pid() {
+    let sid = process.sid();
+    if sid != process.pid() {
         return;
     }
-    let foreground = tty.foreground.swap(0, Ordering::Relaxed);
-    if tty
-        .session
-        .compare_exchange(process.sid(), 0, Ordering::Relaxed, Ordering::Relaxed)
-        .is_ok()
-        && foreground != 0
-    {
-        signal::send_to_group(foreground, SigInfo::kernel(signal::SIGHUP));
-        signal::send_to_group(foreground, SigInfo::kernel(signal::SIGCONT));
+    let foreground = tty.session_ended(sid);
+    for member in task::all_processes() {
+        if member.sid() == sid {
+            *member.ctty.lock() = None;
+        }
+    }
+    if let Some(group) = foreground {
+        signal::send_to_group(group, SigInfo::kernel(signal::SIGHUP));
+        signal::send_to_group(group, SigInfo::kernel(signal::SIGCONT));
     }
 }
 
@@ -154,6 +156,16 @@ impl Tty {
     /// The session it controls; 0: none.
     pub fn session(&self) -> u32 {
         self.session.load(Ordering::Relaxed)
+    }
+
+    /// Session `sid` does not control the terminal any more; gives the foreground group, which is to
+    /// be told.
+    pub fn session_ended(&self, sid: u32) -> Option<u32> {
+        self.session
+            .compare_exchange(sid, 0, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
+        let foreground = self.foreground.swap(0, Ordering::Relaxed);
+        (foreground != 0).then_some(foreground)
     }
 
     fn signal_foreground(&self, signo: u32) {

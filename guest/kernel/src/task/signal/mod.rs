@@ -21,7 +21,7 @@ pub(in crate::task) mod state;
 mod stop;
 
 pub use deliver::{deliver, fault, force};
-pub use frame::sigreturn;
+pub use frame::{max_size as max_frame_size, sigreturn};
 pub use info::*;
 pub use send::{may_signal, send_to_group, send_to_process, send_to_task, wake_exiting};
 pub use set::*;
@@ -98,6 +98,51 @@ pub fn take_pending(set: SigSet) -> Option<SigInfo> {
         recalculate(task, &process);
     }
     info
+}
+
+/// Set the action for a signal (None: leave it); the old one comes back. Signals that are ignored
+/// under the new action are forgotten.
+pub fn change_action(signo: u32, new: Option<action::SigAction>) -> action::SigAction {
+    let process = task::current_process();
+    let mut signals = process.signals.lock();
+    let old = *signals.actions.get(signo);
+    if let Some(mut new) = new {
+        new.mask &= !UNBLOCKABLE;
+        *signals.actions.get_mut(signo) = new;
+        if new.ignores(signo) {
+            signals.pending.discard(bit(signo));
+            for thread in process.threads.lock().iter() {
+                thread.signals.lock().pending.discard(bit(signo));
+            }
+        }
+    }
+    old
+}
+
+/// Whether the running task ignores or blocks a signal.
+pub fn is_ignored_or_blocked(signo: u32) -> bool {
+    let task = task::current();
+    task.blocked() & bit(signo) != 0 || task.process.signals.lock().actions.get(signo).handler == action::SIG_IGN
+}
+
+/// `sigtimedwait`: take a pending signal of `set`, waiting for one until `deadline` (monotonic).
+///
+/// # Errors
+/// EAGAIN: the time is over. EINTR: another signal was handled.
+pub fn wait_for(set: SigSet, deadline: Option<u64>) -> crate::errno::KResult<SigInfo> {
+    use crate::errno::Errno;
+    if let Some(info) = take_pending(set) {
+        return Ok(info);
+    }
+    let task = task::current();
+    task.signals.lock().awaited = set;
+    let result = task.process.signal_arrival.wait_deadline(deadline, || take_pending(set));
+    task.signals.lock().awaited = 0;
+    match result {
+        Ok(Some(info)) => Ok(info),
+        Ok(None) => Err(Errno::EAGAIN),
+        Err(_) => Err(Errno::EINTR),
+    }
 }
 
 /// Smallest alternate stack (`MINSIGSTKSZ`).
