@@ -2,8 +2,6 @@
 
 #[path = "src/device.rs"]
 mod device;
-#[path = "src/error.rs"]
-mod error;
 #[path = "build/guest.rs"]
 mod guest;
 #[path = "build/root.rs"]
@@ -14,7 +12,6 @@ mod symbols;
 mod tree;
 
 use device::ImageDevice;
-use error::ImageError;
 use std::{env, fs, path::Path};
 
 fn main() {

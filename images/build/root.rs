@@ -1,8 +1,8 @@
 //! The root file system.
 
 use crate::{
-    ImageDevice, ImageError,
-    tree::{NOW, Tree, store_error},
+    ImageDevice,
+    tree::{NOW, StoreError, Tree},
 };
 use gnomon_ext2::{Ext2, InodeNumber, MkfsOptions, NewInode, SetAttr};
 
@@ -59,14 +59,14 @@ pub struct Programs {
 }
 
 /// Make the image; returns it up to its last byte that is not zero.
-pub fn build(programs: &Programs) -> Result<Vec<u8>, ImageError> {
+pub fn build(programs: &Programs) -> Result<Vec<u8>, StoreError> {
     let options = MkfsOptions {
         label: *b"gnomon-root\0\0\0\0\0",
         now: NOW,
         ..MkfsOptions::default()
     };
     let fs = Ext2::mkfs(ImageDevice::new(Vec::new(), SIZE), &options)
-        .map_err(|error| store_error("/", error))?;
+        .map_err(|error| StoreError::new("/", error))?;
     let mut tree = Tree { fs, now: NOW };
     for (path, permissions) in DIRECTORIES {
         let ino = tree.directory(path)?;
@@ -76,13 +76,13 @@ pub fn build(programs: &Programs) -> Result<Vec<u8>, ImageError> {
         };
         tree.fs
             .set_attr(ino, &attr)
-            .map_err(|error| store_error(path, error))?;
+            .map_err(|error| StoreError::new(path, error))?;
     }
     for (path, contents) in FILES {
-        tree.write_file(path, 0o644, contents.as_bytes())?;
+        write_file(&mut tree, path, 0o644, contents.as_bytes())?;
     }
-    let user = tree.write_file("/bin/gnomon-user", 0o755, &programs.user)?;
-    tree.write_file("/bin/bench", 0o755, &programs.bench)?;
+    let user = write_file(&mut tree, "/bin/gnomon-user", 0o755, &programs.user)?;
+    write_file(&mut tree, "/bin/bench", 0o755, &programs.bench)?;
     for applet in programs.applets.lines().map(str::trim) {
         if applet.is_empty() || applet.starts_with('#') {
             continue;
@@ -98,7 +98,7 @@ pub fn build(programs: &Programs) -> Result<Vec<u8>, ImageError> {
     let etc = tree.directory("/etc")?;
     tree.fs
         .symlink(etc, b"mtab", b"/proc/mounts", &NewInode::file(0o777), NOW)
-        .map_err(|error| store_error("/etc/mtab", error))?;
+        .map_err(|error| StoreError::new("/etc/mtab", error))?;
     Ok(tree.finish()?.into_bytes())
 }
 
@@ -107,9 +107,24 @@ fn link(
     dir: &str,
     name: &str,
     ino: InodeNumber,
-) -> Result<(), ImageError> {
+) -> Result<(), StoreError> {
     let parent = tree.directory(dir)?;
     tree.fs
         .link(parent, name.as_bytes(), ino, NOW)
-        .map_err(|error| store_error(&format!("{dir}/{name}"), error))
+        .map_err(|error| StoreError::new(&format!("{dir}/{name}"), error))
+}
+
+/// A regular file of root's.
+fn write_file(
+    tree: &mut Tree<ImageDevice>,
+    path: &str,
+    permissions: u16,
+    contents: &[u8],
+) -> Result<InodeNumber, StoreError> {
+    let (dir, name) = tree.place(path, b"")?;
+    let ino = tree.new_file(dir, &name, &NewInode::file(permissions))?;
+    tree.fs
+        .write_at(ino, 0, contents, NOW)
+        .map_err(|error| StoreError::new(path, error))?;
+    Ok(ino)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with an image.
 
+use crate::tree::StoreError;
 use std::{io, path::PathBuf};
 
 /// Why an image cannot be made or changed. Each message is one line that names the file.
@@ -33,4 +34,16 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<StoreError> for ImageError {
+    fn from(error: StoreError) -> Self {
+        match error.full {
+            true => ImageError::Full(error.path),
+            false => ImageError::Store {
+                path: error.path,
+                reason: error.reason,
+            },
+        }
+    }
 }

@@ -5,13 +5,16 @@
 //! `guest/user`, `guest/bench` as static programs) and makes the root image with the ext2 crate
 //! that the guest kernel itself uses.
 
+mod add;
 mod device;
 mod error;
+mod file;
 mod tree;
 
-pub use device::{FileDevice, ImageDevice};
+pub use add::{add_file, root_from_dir};
+pub use device::ImageDevice;
 pub use error::ImageError;
-pub use tree::{add_file, root_from_dir};
+pub use file::FileDevice;
 
 /// Bytes at the start of a page, so that they can be mapped into a guest.
 #[repr(C, align(4096))]

@@ -66,15 +66,38 @@ impl<D: BlockDevice> Ext2<D> {
             .filter(|&end| end <= self.max_size())
             .ok_or(Error::FileTooBig)?;
         self.begin(now)?;
+        let mut done = 0;
+        let result = self.write_blocks_of(ino, offset, data, &mut done);
+        // No block may lie beyond the size, even if there was no space for all.
+        let end = end.min(offset + done as u64);
+        self.set_attr(
+            ino,
+            &SetAttr {
+                size: (end > size && done > 0).then_some(end),
+                mtime: Some(now),
+                ctime: Some(now),
+                ..SetAttr::default()
+            },
+        )?;
+        result
+    }
+
+    /// Write contents without regard to the size; `done` counts the bytes.
+    fn write_blocks_of(
+        &mut self,
+        ino: InodeNumber,
+        offset: u64,
+        data: &[u8],
+        done: &mut usize,
+    ) -> Result<(), D> {
         let block_size = self.geometry.block_size;
         let mut scratch = vec![0; block_size];
-        let mut done = 0;
-        while done < data.len() {
-            let at = offset + done as u64;
+        while *done < data.len() {
+            let at = offset + *done as u64;
             let within = (at % block_size as u64) as usize;
-            let count = (block_size - within).min(data.len() - done);
+            let count = (block_size - within).min(data.len() - *done);
             let (block, new) = self.map_alloc(ino, at / block_size as u64)?;
-            let part = &data[done..done + count];
+            let part = &data[*done..*done + count];
             let place = block * block_size as u64;
             if count == block_size {
                 self.device.write(place, part)?;
@@ -87,17 +110,9 @@ impl<D: BlockDevice> Ext2<D> {
                 scratch[within..within + count].copy_from_slice(part);
                 self.device.write(place, &scratch)?;
             }
-            done += count;
+            *done += count;
         }
-        self.set_attr(
-            ino,
-            &SetAttr {
-                size: (end > size && !data.is_empty()).then_some(end),
-                mtime: Some(now),
-                ctime: Some(now),
-                ..SetAttr::default()
-            },
-        )
+        Ok(())
     }
 
     /// [`Ext2::truncate`] for callers without a page cache: zeroes the rest of the last block too.
