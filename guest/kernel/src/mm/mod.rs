@@ -21,6 +21,7 @@ pub mod space;
 mod table;
 pub mod user;
 pub mod user_copy;
+mod word_key;
 
 pub use area::{AreaInfo, Backing, MapKind, Prot};
 pub use fault::{Access, Fault, SEGV_ACCERR, SEGV_MAPERR};

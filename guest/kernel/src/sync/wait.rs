@@ -75,7 +75,7 @@ impl Waiter {
 
     /// Wake the task; true if this call did it.
     #[inline]
-    fn wake(&self) -> bool {
+    pub(crate) fn wake(&self) -> bool {
         if self.woken.swap(true, Ordering::SeqCst) {
             return false;
         }

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::elf::Elf;
-use super::stack::{self, Program, Strings};
+use super::stack::{self, Program};
+pub use super::stack::Strings;
 use super::table::table;
 use super::{Creds, current, exit, signal};
 use crate::arch::gdt::{USER_CS, USER_DS};

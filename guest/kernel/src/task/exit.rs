@@ -10,11 +10,11 @@ use super::signal::{self, SIGCHLD, SIGCONT, SIGHUP, SigInfo, info};
 use super::table::{Table, table};
 use super::thread::Task;
 use super::{current, current_arc, futex, robust};
-use crate::arch::boot;
 use crate::fs::{FdTable, FsContext};
-use crate::mm::user;
+use crate::mm::layout::PAGE;
+use crate::mm::{space, user};
 use crate::time::itimer;
-use crate::{fs, power, sched};
+use crate::{fs, power, sched, tty};
 
 /// End the whole process with a wait status (`wait(2)`: exit status in bits 8 to 15, or the number
 /// of a signal, with 0x80 for a core image).
@@ -36,19 +36,19 @@ pub fn exit_thread(status: u32) -> ! {
     let me = current_arc();
     let process = me.process.clone();
     release_user_state(&me);
+    table().tasks.remove(&me.tid());
     let last = leave_threads(&me);
     if last {
         let status = process.signals.lock().exiting.unwrap_or(status);
         exit_process(&process, status);
     }
-    table().tasks.remove(&me.tid());
     process.thread_exit.wake_all();
     drop(process);
     sched::exit_current(me)
 }
 
 /// Robust futexes, and the word that a joining thread waits for.
-fn release_user_state(me: &Task) {
+pub(super) fn release_user_state(me: &Task) {
     robust::release(me);
     let clear = me.clear_child_tid.swap(0, Ordering::Relaxed);
     // Nobody is left to look at the word if this was the only user of the address space.
@@ -95,8 +95,8 @@ fn exit_process(process: &Arc<Process>, status: u32) {
         machine_end(status);
     }
     itimer::stop_all(process);
-    let rss = process.own_space().map_or(0, |space| space.usage().resident_peak_kib());
-    process.dead_usage.lock().max_rss_kib = rss;
+    let pages = process.own_space().map_or(0, |space| space.usage().resident);
+    process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     close_files(process);
     leave_space(process);
     if let Some(vfork) = process.vfork.lock().take() {
@@ -133,27 +133,23 @@ pub(super) fn leave_space(process: &Process) {
     // SAFETY: the last thread of the process; the kernel's tables replace the space's before it is
     // dropped.
     unsafe {
-        boot::activate_kernel_root();
+        space::activate_kernel();
         drop(process.replace_space(None));
     }
 }
 
 /// A session leader ends: its terminal is free again, and whoever used it learns of it.
 fn hang_up(process: &Process) {
-    let ctty = process.ctty.lock().take();
-    let Some(tty) = ctty else { return };
-    if process.sid() != process.pid() {
+    let had_terminal = process.ctty.lock().is_some();
+    if !had_terminal {
         return;
     }
-    let foreground = tty.session_ended(process.sid());
-    let members: Vec<Arc<Process>> =
-        table().processes().filter(|p| p.sid() == process.sid()).cloned().collect();
-    for member in members {
-        member.ctty.lock().take();
-    }
-    if let Some(pgid) = foreground {
-        signal::send_to_group(pgid, SigInfo::kernel(SIGHUP));
-        signal::send_to_group(pgid, SigInfo::kernel(SIGCONT));
+    tty::disassociate(process);
+    if process.sid() == process.pid() {
+        let table = table();
+        for member in table.processes().filter(|p| p.sid() == process.sid()) {
+            member.ctty.lock().take();
+        }
     }
 }
 

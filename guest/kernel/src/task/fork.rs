@@ -247,6 +247,7 @@ fn new_process(me: &Task, pid: u32, args: &CloneArgs, vfork: Option<Arc<Completi
         image: *old.image.lock(),
         vfork,
         dumpable: old.dumpable.load(Ordering::Relaxed),
+        no_new_privs: old.no_new_privs(),
     });
     crate::time::itimer::cpu_limit_changed(&process);
     Ok(process)

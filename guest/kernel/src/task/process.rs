@@ -163,6 +163,7 @@ pub struct Process {
     pub(super) subreaper: AtomicBool,
     /// prctl(PR_SET_DUMPABLE).
     pub(super) dumpable: AtomicU32,
+    no_new_privs: AtomicBool,
     /// Signal that it gets when its parent ends (prctl(PR_SET_PDEATHSIG)); 0: none.
     pub(super) parent_death_signal: AtomicU32,
     /// Children, zombies included.
@@ -227,6 +228,7 @@ pub(super) struct Parts {
     pub image: ImageRange,
     pub vfork: Option<Arc<Completion>>,
     pub dumpable: u32,
+    pub no_new_privs: bool,
 }
 
 impl Process {
@@ -243,6 +245,7 @@ impl Process {
             has_execed: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(parts.dumpable),
+            no_new_privs: AtomicBool::new(parts.no_new_privs),
             parent_death_signal: AtomicU32::new(0),
             children: SpinLock::new(Vec::new()),
             threads: SpinLock::new(Vec::new()),
@@ -427,6 +430,21 @@ impl Process {
     /// prctl(PR_SET_CHILD_SUBREAPER).
     pub fn subreaper(&self) -> &AtomicBool {
         &self.subreaper
+    }
+
+    /// Whether it is ending, or has ended.
+    pub fn is_exiting(&self) -> bool {
+        self.is_dead() || self.signals.lock().exiting.is_some()
+    }
+
+    /// Whether exec grants no privileges (prctl(PR_SET_NO_NEW_PRIVS)).
+    pub fn no_new_privs(&self) -> bool {
+        self.no_new_privs.load(Ordering::Relaxed)
+    }
+
+    /// From now on exec grants no privileges, to children neither.
+    pub fn set_no_new_privs(&self) {
+        self.no_new_privs.store(true, Ordering::Relaxed);
     }
 
     /// prctl(PR_SET_PDEATHSIG).

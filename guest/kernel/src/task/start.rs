@@ -21,7 +21,7 @@ use crate::arch::context::Context;
 use crate::arch::fpu::FpuState;
 use crate::arch::{TrapFrame, boot, percpu, syscall_entry};
 use crate::errno::KResult;
-use crate::fs::{self, FdTable, FsContext, OpenFlags};
+use crate::fs::{self, Dentry, FdTable, FileType, FsContext, Inode, Metadata, OpenFlags};
 use crate::sync::SpinLock;
 use crate::{power, sched, tty};
 
@@ -39,6 +39,24 @@ fn option(name: &str) -> Option<&'static str> {
         .find_map(|word| word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')))
 }
 
+/// A directory with nothing in it: where the boot code stands before there is a root file system.
+struct Nowhere;
+
+impl Inode for Nowhere {
+    fn metadata(&self) -> Metadata {
+        Metadata::synthetic(0, 0, FileType::Directory, 0o555)
+    }
+
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+}
+
+fn no_files() -> FsContext {
+    let root = Dentry::new_root(Arc::new(Nowhere), None);
+    FsContext { cwd: root.clone(), root, umask: 0o022 }
+}
+
 /// Make the boot code the idle task of this processor. It cannot have files before there is a root
 /// file system: its process has a context without one until then.
 pub fn init() {
@@ -52,7 +70,7 @@ pub fn init() {
         creds: Creds::root(),
         space: None,
         files: Arc::new(SpinLock::new(FdTable::new())),
-        fs: Arc::new(SpinLock::new(FsContext::none())),
+        fs: Arc::new(SpinLock::new(no_files())),
         rlimits: RLimits::initial(),
         signals: ProcessSignals::new(Actions::new()),
         ctty: None,
@@ -60,6 +78,7 @@ pub fn init() {
         image: ImageRange::default(),
         vfork: None,
         dumpable: 0,
+        no_new_privs: false,
     });
     let task = Task::new(thread::Parts {
         tid: 0,
@@ -115,6 +134,7 @@ fn make_init() -> KResult<()> {
         image: ImageRange::default(),
         vfork: None,
         dumpable: 1,
+        no_new_privs: false,
     });
     // SAFETY: the context lies below the place of the trap frame on a fresh stack.
     let context = unsafe { Context::for_new_task(stack.frame() as usize & !15, init_start, 0) };

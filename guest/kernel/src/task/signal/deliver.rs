@@ -200,17 +200,15 @@ pub fn fault(frame: &mut TrapFrame, exception: Exception) {
 
 /// Which unmasked floating-point exception it was, from the x87 status or from MXCSR.
 fn float_code(me: &Task, vector: u8) -> i32 {
-    let flags = crate::sched::with_saved_fpu(me, |fpu| {
-        let image = fpu.legacy();
-        if vector == 16 {
-            let control = u16::from_le_bytes([image[0], image[1]]);
-            let status = u16::from_le_bytes([image[2], image[3]]);
-            status & !control
-        } else {
-            let mxcsr = u32::from_le_bytes([image[24], image[25], image[26], image[27]]);
-            (mxcsr & !(mxcsr >> 7)) as u16
-        }
-    });
+    let image = crate::sched::fpu_image(me);
+    let flags = if vector == 16 {
+        let control = u16::from_le_bytes([image[0], image[1]]);
+        let status = u16::from_le_bytes([image[2], image[3]]);
+        status & !control
+    } else {
+        let mxcsr = u32::from_le_bytes([image[24], image[25], image[26], image[27]]);
+        (mxcsr & !(mxcsr >> 7)) as u16
+    };
     match flags {
         f if f & 0x01 != 0 => FPE_FLTINV,
         f if f & 0x04 != 0 => FPE_FLTDIV,

@@ -1,0 +1,81 @@
+//! `futex(2)`.
+
+use super::types::TimeSpec;
+use crate::errno::{Errno, KResult};
+use crate::mm::user::read_user;
+use crate::task::futex::{self, MATCH_ANY};
+use crate::task::{self, RestartBlock};
+use crate::time;
+
+const FUTEX_WAIT: usize = 0;
+const FUTEX_WAKE: usize = 1;
+const FUTEX_REQUEUE: usize = 3;
+const FUTEX_CMP_REQUEUE: usize = 4;
+const FUTEX_WAKE_OP: usize = 5;
+const FUTEX_WAIT_BITSET: usize = 9;
+const FUTEX_WAKE_BITSET: usize = 10;
+/// Only threads of the process use the word: a hint that is not needed here.
+const FUTEX_PRIVATE_FLAG: usize = 128;
+/// A deadline is of the wall clock.
+const FUTEX_CLOCK_REALTIME: usize = 256;
+
+pub fn sys_futex(
+    address: usize,
+    op: usize,
+    value: usize,
+    timeout: usize,
+    second: usize,
+    value3: usize,
+) -> KResult<usize> {
+    let wall = op & FUTEX_CLOCK_REALTIME != 0;
+    let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+    if wall && !matches!(command, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
+        return Err(Errno::ENOSYS);
+    }
+    let count = |number: usize| (number as i32).max(0) as usize;
+    match command {
+        FUTEX_WAIT => {
+            let deadline = TimeSpec::read_optional(timeout)?.map(|ns| time::now_ns().saturating_add(ns));
+            wait_relative(address, value as u32, deadline)
+        }
+        FUTEX_WAIT_BITSET => {
+            let deadline = TimeSpec::read_optional(timeout)?
+                .map(|ns| if wall { ns.saturating_sub(time::wall_offset()) } else { ns });
+            futex::wait(address, value as u32, value3 as u32, deadline)?;
+            Ok(0)
+        }
+        // Linux wakes one for a count of 0.
+        FUTEX_WAKE => futex::wake(address, count(value).max(1), MATCH_ANY),
+        FUTEX_WAKE_BITSET => futex::wake(address, count(value).max(1), value3 as u32),
+        FUTEX_REQUEUE => {
+            if (value as i32) < 0 || (timeout as i32) < 0 {
+                return Err(Errno::EINVAL);
+            }
+            futex::requeue(address, second, count(value), count(timeout), None)
+        }
+        FUTEX_CMP_REQUEUE => {
+            if (value as i32) < 0 || (timeout as i32) < 0 {
+                return Err(Errno::EINVAL);
+            }
+            read_user::<u32>(address)?;
+            futex::requeue(address, second, count(value), count(timeout), Some(value3 as u32))
+        }
+        FUTEX_WAKE_OP => futex::wake_op(address, second, count(value).max(1), count(timeout).max(1), value3 as u32),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// FUTEX_WAIT with a time to wait: interrupted, it goes on with what is left of it.
+fn wait_relative(address: usize, value: u32, deadline: Option<u64>) -> KResult<usize> {
+    match futex::wait(address, value, MATCH_ANY, deadline) {
+        Ok(()) => Ok(0),
+        Err(Errno::ERESTARTSYS) if deadline.is_some() => {
+            task::current().set_restart(RestartBlock {
+                call: |args| wait_relative(args[0], args[1] as u32, Some(args[2] as u64)),
+                args: [address, value as usize, deadline.unwrap_or(0) as usize, 0],
+            });
+            Err(Errno::ERESTART_RESTARTBLOCK)
+        }
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,190 @@
+//! Memory mappings (`mmap(2)` and its family).
+
+use crate::errno::{Errno, KResult};
+use crate::fs::FileType;
+use crate::mm::layout::{PAGE, USER_END};
+use crate::mm::user;
+use crate::mm::{AddressSpace, Backing, Fixed, MapKind, Prot};
+use crate::task;
+
+const PROT_KNOWN: usize = 7;
+/// The pages grow down with the area (`mprotect`): refused, as no area here would tell where it ends.
+const PROT_GROWSDOWN: usize = 0x0100_0000;
+const PROT_GROWSUP: usize = 0x0200_0000;
+
+const MAP_SHARED: usize = 0x01;
+const MAP_PRIVATE: usize = 0x02;
+const MAP_SHARED_VALIDATE: usize = 0x03;
+const MAP_TYPE: usize = 0x0f;
+const MAP_FIXED: usize = 0x10;
+const MAP_ANONYMOUS: usize = 0x20;
+const MAP_GROWSDOWN: usize = 0x100;
+const MAP_LOCKED: usize = 0x2000;
+const MAP_POPULATE: usize = 0x8000;
+const MAP_HUGETLB: usize = 0x40000;
+const MAP_FIXED_NOREPLACE: usize = 0x100000;
+
+fn space() -> KResult<&'static AddressSpace> {
+    task::current_space().ok_or(Errno::ENOMEM)
+}
+
+pub fn sys_mmap(addr: usize, len: usize, prot: usize, flags: usize, fd: usize, offset: usize) -> KResult<usize> {
+    let shared = match flags & MAP_TYPE {
+        MAP_SHARED | MAP_SHARED_VALIDATE => true,
+        MAP_PRIVATE => false,
+        _ => return Err(Errno::EINVAL),
+    };
+    if len == 0 || offset % PAGE != 0 || flags & MAP_HUGETLB != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // A length that no address space could have.
+    if len > USER_END {
+        return Err(Errno::ENOMEM);
+    }
+    if (offset as u64).checked_add(len as u64).is_none() {
+        return Err(Errno::EOVERFLOW);
+    }
+    let fixed = if flags & MAP_FIXED_NOREPLACE != 0 {
+        Fixed::NoReplace
+    } else if flags & MAP_FIXED != 0 {
+        Fixed::Yes
+    } else {
+        Fixed::No
+    };
+    let prot = Prot::from_bits(prot & PROT_KNOWN);
+    let backing = if flags & MAP_ANONYMOUS != 0 {
+        if flags & MAP_GROWSDOWN != 0 && !shared { Backing::Stack } else { Backing::Anonymous }
+    } else {
+        let file = task::current_process().files.lock().get(fd as u32 as usize)?;
+        let mode = file.flags();
+        if !mode.readable() || (shared && prot.contains(Prot::WRITE) && !mode.writable()) {
+            return Err(Errno::EACCES);
+        }
+        match file.kind() {
+            FileType::Regular => {}
+            // /dev/zero maps as anonymous memory.
+            FileType::Char if crate::fs::devfs::is_zero(&file) => {
+                return map(addr, fixed, len, prot, MapKind { shared, backing: Backing::Anonymous }, flags);
+            }
+            _ => return Err(Errno::ENODEV),
+        }
+        Backing::File { inode: file.inode().clone(), offset: offset as u64 }
+    };
+    map(addr, fixed, len, prot, MapKind { shared, backing }, flags)
+}
+
+fn map(addr: usize, fixed: Fixed, len: usize, prot: Prot, kind: MapKind, flags: usize) -> KResult<usize> {
+    let space = space()?;
+    let hint = if fixed == Fixed::No && addr < PAGE { None } else { Some(addr) };
+    let at = space.map(hint, fixed, len, prot, kind)?;
+    if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
+        space.populate(at, len);
+    }
+    Ok(at)
+}
+
+pub fn sys_munmap(addr: usize, len: usize) -> KResult<usize> {
+    space()?.unmap(addr, len)?;
+    Ok(0)
+}
+
+pub fn sys_mprotect(addr: usize, len: usize, prot: usize) -> KResult<usize> {
+    if addr % PAGE != 0 || prot & !PROT_KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    space()?.protect(addr, len, Prot::from_bits(prot))?;
+    Ok(0)
+}
+
+pub fn sys_mremap(addr: usize, old_len: usize, new_len: usize, flags: usize, new_addr: usize) -> KResult<usize> {
+    space()?.remap(addr, old_len, new_len, flags, new_addr)
+}
+
+pub fn sys_brk(addr: usize) -> KResult<usize> {
+    Ok(space()?.brk(addr))
+}
+
+pub fn sys_madvise(addr: usize, len: usize, advice: usize) -> KResult<usize> {
+    space()?.advise(addr, len, advice)?;
+    Ok(0)
+}
+
+const MS_ASYNC: usize = 1;
+const MS_INVALIDATE: usize = 2;
+const MS_SYNC: usize = 4;
+
+pub fn sys_msync(addr: usize, len: usize, flags: usize) -> KResult<usize> {
+    if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
+        || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
+        || addr % PAGE != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    space()?.sync(addr, len)?;
+    Ok(0)
+}
+
+pub fn sys_mincore(addr: usize, len: usize, vec: usize) -> KResult<usize> {
+    if addr % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    if len > USER_END || addr > USER_END - len {
+        return Err(Errno::ENOMEM);
+    }
+    let pages = space()?.residency(addr, len)?;
+    user::copy_to_user(vec, &pages)?;
+    Ok(0)
+}
+
+/// There is nothing to lock against: pages are not swapped out. The range must be mapped.
+pub fn sys_mlock(addr: usize, len: usize) -> KResult<usize> {
+    let start = addr & !(PAGE - 1);
+    let end = addr.checked_add(len).ok_or(Errno::EINVAL)?;
+    if len == 0 {
+        return Ok(0);
+    }
+    if end > USER_END {
+        return Err(Errno::ENOMEM);
+    }
+    let space = space()?;
+    space.residency(start, end - start)?;
+    space.populate(start, end - start);
+    Ok(0)
+}
+
+pub fn sys_munlock(addr: usize, len: usize) -> KResult<usize> {
+    let start = addr & !(PAGE - 1);
+    let end = addr.checked_add(len).ok_or(Errno::EINVAL)?;
+    if len != 0 {
+        if end > USER_END {
+            return Err(Errno::ENOMEM);
+        }
+        space()?.residency(start, end - start)?;
+    }
+    Ok(0)
+}
+
+pub fn sys_mlockall(flags: usize) -> KResult<usize> {
+    const MCL_KNOWN: usize = 7;
+    const MCL_ONFAULT: usize = 4;
+    if flags == 0 || flags & !MCL_KNOWN != 0 || flags == MCL_ONFAULT {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+
+pub fn sys_munlockall() -> KResult<usize> {
+    Ok(0)
+}
