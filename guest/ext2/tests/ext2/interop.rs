@@ -1,9 +1,7 @@
 //! Images that this crate makes are read by e2fsprogs, and the reverse.
 
 use crate::common::*;
-use gnomon_ext2::{
-    Access, Error, Ext2, FileKind, MemoryDevice, MkfsOptions, NewInode, SetAttr, Timestamp,
-};
+use gnomon_ext2::{Access, Error, Ext2, FileKind, MkfsOptions, NewInode, SetAttr, Timestamp};
 
 const MIB: usize = 1 << 20;
 
