@@ -35,6 +35,11 @@ pub(super) fn init() {
 }
 
 /// Counter frequency against one millisecond of the APIC timer.
+/// Frequency of the counter in kHz, as far as the clock's scale tells it.
+pub fn khz() -> u64 {
+    ((1_000_000u128 << 32) / u128::from(SCALE.load(Ordering::Relaxed).max(1))) as u64
+}
+
 fn measure_khz() -> u64 {
     let period = apic::timer_khz() as u32;
     apic::start_count(u32::MAX);

@@ -214,6 +214,11 @@ impl FileOps for Zero {
     }
 }
 
+/// Whether an open file is `/dev/zero`, which mmap takes for anonymous memory.
+pub fn is_zero(file: &File) -> bool {
+    file.ops_as::<Zero>().is_some()
+}
+
 /// `/dev/full`.
 struct Full;
 

@@ -36,7 +36,7 @@ pub mod tmpfs;
 mod types;
 
 pub use buf::{IoVec, ReadBuf, WriteBuf};
-pub use cache::{PageCache, reclaim};
+pub use cache::reclaim;
 pub use context::FsContext;
 pub use dentry::{Dentry, drop_gone};
 pub use fdtable::{FdTable, MAX_FDS};

@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::area::{Area, AreaInfo, Backing, MapKind, Prot, SharedPages, Source};
 use super::frame::{self, Frame};
 use super::layout::{PAGE, USER_END, USER_START};
-use super::table::{ADDRESS, Gather, Tables, WRITE};
+use super::phys_to_virt;
+use super::table::{ADDRESS, Gather, PRESENT, Tables, WRITE};
 use crate::arch::{boot, cpu, rand, this_cpu};
 use crate::errno::{Errno, KResult};
 use crate::sync::{Mutex, SpinLock};
@@ -394,6 +395,31 @@ impl AddressSpace {
             pages.push(inner.tables.entry(page).is_some_and(|entry| unsafe { *entry != 0 }) as u8);
         }
         Ok(pages)
+    }
+
+    /// Copies what is resident at `address` into `buffer`, for other processes (`/proc`); gives the
+    /// number of bytes before the first page that is absent.
+    pub fn peek(&self, address: usize, buffer: &mut [u8]) -> usize {
+        let mut inner = self.inner.lock();
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = address.wrapping_add(done);
+            if at >= USER_END {
+                break;
+            }
+            // SAFETY: a leaf entry of our tables.
+            let entry = inner.tables.entry(at & !(PAGE - 1)).map_or(0, |entry| unsafe { *entry });
+            if entry & PRESENT == 0 {
+                break;
+            }
+            let len = (PAGE - at % PAGE).min(buffer.len() - done);
+            let from = phys_to_virt(entry & ADDRESS).wrapping_add(at % PAGE);
+            // SAFETY: a page of the program, which the lock keeps mapped; programs may change it
+            // meanwhile, so it is copied through a raw pointer.
+            unsafe { core::ptr::copy_nonoverlapping(from, buffer[done..].as_mut_ptr(), len) };
+            done += len;
+        }
+        done
     }
 
     /// Sets where the heap begins: the page after the program (exec).

@@ -29,6 +29,8 @@ mod table;
 mod time;
 mod types;
 
+pub use system::{RELEASE, VERSION, host_name};
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::TrapFrame;

@@ -100,7 +100,7 @@ impl Tty {
             TIOCSCTTY => self.become_controlling(arg)?,
             TIOCNOTTY => {
                 self.check_controlling()?;
-                disassociate();
+                disassociate(task::current_process());
             }
             FIONREAD => {
                 let count = self.discipline.lock().available() as u32;

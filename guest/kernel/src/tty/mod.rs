@@ -21,10 +21,10 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{File, FileOps, OpenFlags, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::sync::{Mutex, Once, SpinLock, WaitQueue};
 use crate::task::signal::{self, SigInfo};
-use crate::task;
+use crate::task::{self, Process};
 
 use ldisc::{Effect, LineDiscipline, Signal};
-use termios::{ICANON, TOSTOP, Termios, VMIN, VTIME, WinSize};
+use termios::{ICANON, TOSTOP, VMIN, VTIME, WinSize};
 
 /// Bytes that one step of a read or a write moves.
 const CHUNK: usize = 1024;
@@ -119,10 +119,9 @@ pub fn open_controlling() -> KResult<Box<dyn FileOps>> {
     }
 }
 
-/// `TIOCNOTTY`: the running process has no controlling terminal any more; if it leads the session,
+/// `process` has no controlling terminal any more (exit, `TIOCNOTTY`); if it leads the session,
 /// nobody in it has, and the foreground group gets SIGHUP and SIGCONT.
-fn disassociate() {
-    let process = task::current_process();
+pub fn disassociate(process: &Process) {
     let Some(tty) = process.ctty.lock().take() else {
         return;
     };
@@ -160,7 +159,7 @@ impl Tty {
 
     /// Session `sid` does not control the terminal any more; gives the foreground group, which is to
     /// be told.
-    pub fn session_ended(&self, sid: u32) -> Option<u32> {
+    fn session_ended(&self, sid: u32) -> Option<u32> {
         self.session
             .compare_exchange(sid, 0, Ordering::Relaxed, Ordering::Relaxed)
             .ok()?;

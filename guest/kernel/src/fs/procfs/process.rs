@@ -1,0 +1,450 @@
+//! The files in `/proc/PID`.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use super::system;
+use crate::errno::{Errno, KResult};
+use crate::fs::{Dentry, File, FileType};
+use crate::mm::{AreaInfo, Prot};
+use crate::task::rlimit::RLimits;
+use crate::task::{self, Process, Task, find_task};
+use crate::time;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// Most bytes of arguments that `cmdline` shows.
+const MAX_ARGS: usize = 64 * 1024;
+
+/// A file in `/proc/PID`.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its permission bits.
+    pub perm: u32,
+    /// Whether only the owner and root may look.
+    pub private: bool,
+    /// Makes its text, for the process, and the thread with that number.
+    pub make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
+    /// Takes what is written.
+    pub writes: Option<system::Write>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Entry {}
+
+impl core::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A link in `/proc/PID` that leads to a place in the file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The program.
+    Exe,
+    /// The working directory.
+    Cwd,
+    /// The root directory.
+    Root,
+}
+
+/// The links by name.
+pub const LINKS: [(&str, Link); 3] = [
+    ("exe", Link::Exe),
+    ("cwd", Link::Cwd),
+    ("root", Link::Root),
+];
+
+const fn public(
+    name: &'static str,
+    make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
+) -> Entry {
+    Entry {
+        name,
+        perm: 0o444,
+        private: false,
+        make,
+        writes: None,
+    }
+}
+
+const fn private(
+    name: &'static str,
+    make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
+) -> Entry {
+    Entry {
+        name,
+        perm: 0o400,
+        private: true,
+        make,
+        writes: None,
+    }
+}
+
+/// The files.
+pub static ENTRIES: &[Entry] = &[
+    public("cmdline", cmdline),
+    public("comm", comm),
+    private("environ", environ),
+    public("limits", limits),
+    public("maps", maps),
+    public("mounts", |_, _| Ok(system::mounts().into_bytes())),
+    Entry {
+        name: "oom_score_adj",
+        perm: 0o644,
+        private: false,
+        make: |_, _| Ok(b"0\n".to_vec()),
+        writes: Some(|_| Ok(())),
+    },
+    public("smaps", smaps),
+    public("stat", stat),
+    public("statm", statm),
+    public("status", status),
+    public("wchan", |_, _| Ok(b"0".to_vec())),
+];
+
+/// Whether the running process may look into `process`: its own user's, or all for root. EACCES.
+pub fn check_inspect(process: &Process) -> KResult<()> {
+    let me = task::current_process().creds.lock().euid;
+    if me == 0 || me == process.creds.lock().uid {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
+}
+
+/// Where a link leads. ENOENT for a process that has ended.
+pub fn link(process: &Arc<Process>, link: Link) -> KResult<Arc<Dentry>> {
+    check_inspect(process)?;
+    if process.is_dead() {
+        return Err(Errno::ENOENT);
+    }
+    match link {
+        Link::Exe => process.exe.lock().clone().ok_or(Errno::ENOENT),
+        Link::Cwd => Ok(process.fs.lock().cwd.clone()),
+        Link::Root => Ok(process.fs.lock().root.clone()),
+    }
+}
+
+/// What the link of a descriptor says: a path, or `pipe:[123]`.
+pub fn describe_file(file: &File) -> Vec<u8> {
+    if let Some(dentry) = file.dentry() {
+        return dentry.display_path();
+    }
+    let ino = file.inode().metadata().ino;
+    match file.kind() {
+        FileType::Fifo => format!("pipe:[{ino}]").into_bytes(),
+        FileType::Socket => format!("socket:[{ino}]").into_bytes(),
+        _ => b"anon_inode:[file]".to_vec(),
+    }
+}
+
+/// Copy of the process's memory from `start` to `end`, at most [`MAX_ARGS`] bytes.
+fn memory(process: &Process, start: usize, end: usize) -> Vec<u8> {
+    let Some(space) = process.space() else {
+        return Vec::new();
+    };
+    let len = end.saturating_sub(start).min(MAX_ARGS);
+    let mut bytes = alloc::vec![0; len];
+    let n = space.peek(start, &mut bytes);
+    bytes.truncate(n);
+    bytes
+}
+
+fn cmdline(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    let image = *process.image.lock();
+    Ok(memory(process, image.args, image.args_end))
+}
+
+fn environ(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    let image = *process.image.lock();
+    Ok(memory(process, image.env, image.env_end))
+}
+
+/// The thread that a directory is about; none if it has ended.
+fn thread(process: &Process, id: u32) -> Option<Arc<Task>> {
+    find_task(id).or_else(|| process.first_thread())
+}
+
+fn name(process: &Process, id: u32) -> String {
+    match thread(process, id) {
+        Some(thread) => {
+            let (comm, len) = thread.comm();
+            String::from_utf8_lossy(&comm[..len]).into_owned()
+        }
+        None => String::from("defunct"),
+    }
+}
+
+fn comm(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
+    Ok(format!("{}\n", name(process, id)).into_bytes())
+}
+
+fn state_letter(process: &Process, id: u32) -> char {
+    if process.is_dead() {
+        return 'Z';
+    }
+    thread(process, id).map_or('Z', |thread| char::from(thread.state_letter()))
+}
+
+fn stat(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
+    let usage = process.usage();
+    let children = process.child_usage();
+    let (tty, foreground) = match &*process.ctty.lock() {
+        Some(tty) => (tty.device(), tty.foreground() as i32),
+        None => (0, -1),
+    };
+    let memory = process.space().map(|space| space.usage()).unwrap_or_default();
+    let image = *process.image.lock();
+    let nice = thread(process, id).map_or(0, |thread| thread.nice());
+    let mut text = format!(
+        "{id} ({}) {} {} {} {} {tty} {foreground} 0 {} {} {} {} {} {} {} {} {} {nice} {} 0 {} {} {} \
+         18446744073709551615",
+        name(process, id),
+        state_letter(process, id),
+        process.ppid(),
+        process.pgid(),
+        process.sid(),
+        usage.minor_faults,
+        children.minor_faults,
+        usage.major_faults,
+        children.major_faults,
+        time::ns_to_ticks(usage.user_ns),
+        time::ns_to_ticks(usage.system_ns),
+        time::ns_to_ticks(children.user_ns),
+        time::ns_to_ticks(children.system_ns),
+        20 + i32::from(nice),
+        process.thread_count(),
+        time::ns_to_ticks(process.start_ns),
+        memory.size * PAGE,
+        memory.resident,
+    );
+    // startcode endcode startstack kstkesp kstkeip signal blocked sigignore sigcatch wchan nswap
+    // cnswap exit_signal processor rt_priority policy delayacct guest cguest start_data end_data
+    // start_brk arg_start arg_end env_start env_end exit_code
+    let _ = writeln!(
+        text,
+        " 0 0 {} 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 {} {} {} {} {}",
+        image.stack,
+        image.args,
+        image.args_end,
+        image.env,
+        image.env_end,
+        process.exit_status(),
+    );
+    Ok(text.into_bytes())
+}
+
+fn statm(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    let memory = process.space().map(|space| space.usage()).unwrap_or_default();
+    Ok(format!(
+        "{} {} {} {} 0 {} 0\n",
+        memory.size,
+        memory.resident,
+        memory.shared,
+        memory.text,
+        memory.data + memory.stack,
+    )
+    .into_bytes())
+}
+
+fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
+    const KIB: usize = PAGE / 1024;
+    let letter = state_letter(process, id);
+    let word = match letter {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "disk sleep",
+        'T' => "stopped",
+        'Z' => "zombie",
+        _ => "dead",
+    };
+    let creds = process.creds.lock().clone();
+    let umask = process.fs.lock().umask;
+    let fds = process.files.lock().capacity();
+    let mut text = format!(
+        "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{id}\n\
+         PPid:\t{}\nTracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{fds}\n\
+         Groups:\t",
+        name(process, id),
+        process.pid(),
+        process.ppid(),
+        creds.uid,
+        creds.euid,
+        creds.suid,
+        creds.fsuid,
+        creds.gid,
+        creds.egid,
+        creds.sgid,
+        creds.fsgid,
+    );
+    for group in creds.groups.iter() {
+        let _ = write!(text, "{group} ");
+    }
+    text.push('\n');
+    if let Some(space) = process.space() {
+        let memory = space.usage();
+        for (label, pages) in [
+            ("VmSize", memory.size),
+            ("VmRSS", memory.resident),
+            ("RssAnon", memory.resident.saturating_sub(memory.shared)),
+            ("RssFile", memory.shared),
+            ("VmData", memory.data),
+            ("VmStk", memory.stack),
+            ("VmExe", memory.text),
+            ("VmSwap", 0),
+        ] {
+            let _ = writeln!(text, "{label}:\t{:>8} kB", pages * KIB);
+        }
+    }
+    let _ = writeln!(text, "Threads:\t{}", process.thread_count());
+    if let Some(thread) = thread(process, id) {
+        let _ = writeln!(text, "SigBlk:\t{:016x}", thread.blocked());
+        let usage = thread.usage();
+        let _ = writeln!(
+            text,
+            "voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}",
+            usage.voluntary_switches, usage.involuntary_switches
+        );
+    }
+    Ok(text.into_bytes())
+}
+
+fn describe_area(process: &Process, area: &AreaInfo) -> String {
+    let flag = |prot: Prot, letter: char| if area.prot.contains(prot) { letter } else { '-' };
+    let (dev, ino) = match &area.inode {
+        Some(inode) => {
+            let meta = inode.metadata();
+            (meta.dev, meta.ino)
+        }
+        None => (0, 0),
+    };
+    let (major, minor) = crate::fs::devfs::split_dev(dev);
+    let mut line = format!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {ino} ",
+        area.start,
+        area.end,
+        flag(Prot::READ, 'r'),
+        flag(Prot::WRITE, 'w'),
+        flag(Prot::EXEC, 'x'),
+        if area.shared { 's' } else { 'p' },
+        area.offset,
+    );
+    let label = if area.stack {
+        Some(String::from("[stack]"))
+    } else if area.heap {
+        Some(String::from("[heap]"))
+    } else {
+        area.inode.as_ref().and_then(|inode| {
+            // An inode has no name; the program's is known.
+            let exe = process.exe.lock().clone()?;
+            let same = Arc::ptr_eq(exe.inode()?, inode);
+            same.then(|| String::from_utf8_lossy(&exe.display_path()).into_owned())
+        })
+    };
+    if let Some(label) = label {
+        while line.len() < 73 {
+            line.push(' ');
+        }
+        line.push_str(&label);
+    }
+    line.push('\n');
+    line
+}
+
+fn maps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    check_inspect(process)?;
+    let mut text = String::new();
+    if let Some(space) = process.space() {
+        for area in space.areas() {
+            text.push_str(&describe_area(process, &area));
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+fn smaps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    check_inspect(process)?;
+    let mut text = String::new();
+    if let Some(space) = process.space() {
+        for area in space.areas() {
+            text.push_str(&describe_area(process, &area));
+            let size = (area.end - area.start) / 1024;
+            let resident = space
+                .residency(area.start, area.end - area.start)
+                .map_or(0, |pages| pages.iter().filter(|&&page| page != 0).count() * 4);
+            for (label, value) in [
+                ("Size", size),
+                ("KernelPageSize", 4),
+                ("MMUPageSize", 4),
+                ("Rss", resident),
+                ("Pss", resident),
+                ("Shared_Clean", 0),
+                ("Shared_Dirty", 0),
+                ("Private_Clean", 0),
+                ("Private_Dirty", resident),
+                ("Referenced", resident),
+                ("Anonymous", if area.inode.is_none() { resident } else { 0 }),
+                ("Swap", 0),
+            ] {
+                let label = format!("{label}:");
+                let _ = writeln!(text, "{label:<15} {value:>8} kB");
+            }
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+fn limits(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    const NAMES: [(&str, &str); 16] = [
+        ("Max cpu time", "seconds"),
+        ("Max file size", "bytes"),
+        ("Max data size", "bytes"),
+        ("Max stack size", "bytes"),
+        ("Max core file size", "bytes"),
+        ("Max resident set", "bytes"),
+        ("Max processes", "processes"),
+        ("Max open files", "files"),
+        ("Max locked memory", "bytes"),
+        ("Max address space", "bytes"),
+        ("Max file locks", "locks"),
+        ("Max pending signals", "signals"),
+        ("Max msgqueue size", "bytes"),
+        ("Max nice priority", ""),
+        ("Max realtime priority", ""),
+        ("Max realtime timeout", "us"),
+    ];
+    let limits: RLimits = *process.rlimits.lock();
+    let mut text = format!(
+        "{:<25} {:<20} {:<20} {:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
+    let show = |value: u64| {
+        if value == u64::MAX {
+            String::from("unlimited")
+        } else {
+            format!("{value}")
+        }
+    };
+    for (number, (name, unit)) in NAMES.iter().enumerate() {
+        let limit = limits.get(number)?;
+        let _ = writeln!(
+            text,
+            "{name:<25} {:<20} {:<20} {unit:<10}",
+            show(limit.cur),
+            show(limit.max)
+        );
+    }
+    Ok(text.into_bytes())
+}

@@ -1,0 +1,402 @@
+//! The files of `/proc` that belong to no process.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write as _;
+
+use crate::arch::cpu;
+use crate::errno::{Errno, KResult};
+use crate::fs::{cache, devfs, mount};
+use crate::mm::{frame, heap};
+use crate::task::{self, table};
+use crate::{drivers, sched, time};
+
+/// What takes text written to a file.
+pub type Write = fn(&str) -> KResult<()>;
+
+/// What a name leads to.
+pub enum Content {
+    /// A text.
+    Text(fn() -> String),
+    /// A text that can be changed.
+    Setting(fn() -> String, Write),
+    /// Further names.
+    Directory(&'static Directory),
+}
+
+/// A name.
+pub struct Entry {
+    /// The name.
+    pub name: &'static str,
+    /// What it leads to.
+    pub content: Content,
+}
+
+impl Entry {
+    /// Whether writes may be tried.
+    pub fn writable(&self) -> bool {
+        matches!(self.content, Content::Setting(..))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Entry {}
+
+impl core::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Its names.
+    pub entries: &'static [Entry],
+}
+
+const fn text(name: &'static str, make: fn() -> String) -> Entry {
+    Entry {
+        name,
+        content: Content::Text(make),
+    }
+}
+
+const fn setting(name: &'static str, make: fn() -> String, write: Write) -> Entry {
+    Entry {
+        name,
+        content: Content::Setting(make, write),
+    }
+}
+
+const fn directory(name: &'static str, directory: &'static Directory) -> Entry {
+    Entry {
+        name,
+        content: Content::Directory(directory),
+    }
+}
+
+/// `/proc`, but for what belongs to processes.
+pub static ROOT: Directory = Directory {
+    entries: &[
+        text("buddyinfo", buddyinfo),
+        text("cmdline", || format!("{}\n", crate::arch::boot::command_line())),
+        text("cpuinfo", cpuinfo),
+        text("devices", devices),
+        text("filesystems", || {
+            "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n".into()
+        }),
+        text("interrupts", interrupts),
+        text("loadavg", loadavg),
+        text("meminfo", meminfo),
+        directory("net", &NET),
+        text("partitions", partitions),
+        text("slabinfo", slabinfo),
+        text("stat", stat),
+        text("swaps", || {
+            "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
+        }),
+        directory("sys", &SYS),
+        text("uptime", uptime),
+        text("version", version),
+        text("vmstat", vmstat),
+    ],
+};
+
+static NET: Directory = Directory {
+    entries: &[
+        text("dev", || {
+            "Inter-|   Receive                                                |  Transmit\n \
+             face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets \
+             errs drop fifo colls carrier compressed\n"
+                .into()
+        }),
+        text("route", || {
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+                .into()
+        }),
+        text("unix", || {
+            "Num       RefCount Protocol Flags    Type St Inode Path\n".into()
+        }),
+    ],
+};
+
+static SYS: Directory = Directory {
+    entries: &[
+        directory("fs", &SYS_FS),
+        directory("kernel", &SYS_KERNEL),
+        directory("vm", &SYS_VM),
+    ],
+};
+
+static SYS_FS: Directory = Directory {
+    entries: &[
+        text("file-max", || "65536\n".into()),
+        text("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
+        text("pipe-max-size", || {
+            format!("{}\n", crate::fs::pipe::MAX_CAPACITY)
+        }),
+    ],
+};
+
+static SYS_KERNEL: Directory = Directory {
+    entries: &[
+        text("hostname", || {
+            with_newline(String::from_utf8_lossy(&crate::syscall::host_name()).into_owned())
+        }),
+        text("ngroups_max", || "65536\n".into()),
+        text("osrelease", || format!("{}\n", crate::syscall::RELEASE)),
+        text("ostype", || "Linux\n".into()),
+        text("pid_max", || "32768\n".into()),
+        text("randomize_va_space", || "2\n".into()),
+        directory("random", &SYS_RANDOM),
+        text("version", || format!("{}\n", crate::syscall::VERSION)),
+    ],
+};
+
+static SYS_RANDOM: Directory = Directory {
+    entries: &[text("uuid", uuid), text("boot_id", boot_id)],
+};
+
+static SYS_VM: Directory = Directory {
+    entries: &[
+        setting("drop_caches", || "0\n".into(), drop_caches),
+        text("overcommit_memory", || "0\n".into()),
+    ],
+};
+
+fn with_newline(mut text: String) -> String {
+    text.push('\n');
+    text
+}
+
+/// 1 and 3 drop clean file pages, after everything has been written back.
+fn drop_caches(text: &str) -> KResult<()> {
+    match text {
+        "1" | "3" => {
+            crate::fs::sync_all()?;
+            cache::reclaim(usize::MAX);
+            Ok(())
+        }
+        "2" => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn format_uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (n, byte) in bytes.iter().enumerate() {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('\n');
+    text
+}
+
+fn uuid() -> String {
+    let mut bytes = [0; 16];
+    drivers::random::fill(&mut bytes);
+    format_uuid(bytes)
+}
+
+fn boot_id() -> String {
+    static ID: crate::sync::Once<[u8; 16]> = crate::sync::Once::new();
+    format_uuid(*ID.call_once(|| {
+        let mut bytes = [0; 16];
+        drivers::random::fill(&mut bytes);
+        bytes
+    }))
+}
+
+fn buddyinfo() -> String {
+    let mut text = String::from("Node 0, zone   Normal ");
+    for order in 0..=10 {
+        let _ = write!(text, "{:>6} ", frame::free_blocks(order));
+    }
+    with_newline(text)
+}
+
+fn cpuinfo() -> String {
+    let khz = crate::arch::tsc::khz();
+    format!(
+        "processor\t: 0\nvendor_id\t: {}\nmodel name\t: {}\ncpu MHz\t\t: {}.{:03}\nflags\t\t: fpu\n\n",
+        cpuid_text(&[(0, [1, 3, 2])]),
+        cpuid_text(&BRAND_LEAVES),
+        khz / 1000,
+        khz % 1000,
+    )
+}
+
+/// The leaves that tell the processor's brand, and the order of their registers.
+const BRAND_LEAVES: [(u32, [usize; 4]); 3] = [
+    (0x8000_0002, [0, 1, 2, 3]),
+    (0x8000_0003, [0, 1, 2, 3]),
+    (0x8000_0004, [0, 1, 2, 3]),
+];
+
+/// Text that CPUID tells: in each leaf, registers (EAX to EDX are 0 to 3) in the given order.
+fn cpuid_text<const N: usize>(leaves: &[(u32, [usize; N])]) -> String {
+    let mut bytes = alloc::vec::Vec::new();
+    for (leaf, order) in leaves {
+        let base = leaf & 0x8000_0000;
+        if cpu::cpuid(base, 0).eax < *leaf {
+            return "unknown".into();
+        }
+        let found = cpu::cpuid(*leaf, 0);
+        let registers = [found.eax, found.ebx, found.ecx, found.edx];
+        for register in order {
+            bytes.extend_from_slice(&registers[*register].to_le_bytes());
+        }
+    }
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from(String::from_utf8_lossy(&bytes[..end]).trim())
+}
+
+fn devices() -> String {
+    "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n229 hvc\n\nBlock devices:\n254 virtblk\n"
+        .into()
+}
+
+fn interrupts() -> String {
+    let mut text = String::from("           CPU0\n");
+    for (n, count) in drivers::interrupt_counts() {
+        let _ = writeln!(text, "{n:>4}: {count:>10}   virtio{n}");
+    }
+    text
+}
+
+fn loadavg() -> String {
+    let tasks = table::table().task_count();
+    let last = table::table().last_pid();
+    let mut text = String::new();
+    for load in task::loadavg::fixed_point() {
+        // 16 fractional bits, as sysinfo(2) has them.
+        let _ = write!(
+            text,
+            "{}.{:02} ",
+            load >> 16,
+            (load & 0xffff) * 100 >> 16
+        );
+    }
+    let _ = writeln!(text, "{}/{tasks} {last}", sched::runnable().max(1));
+    text
+}
+
+fn meminfo() -> String {
+    const KIB: usize = 4;
+    let total = frame::total_frames() * KIB;
+    let free = frame::free_frames() * KIB;
+    let cached = cache::cached_pages() * KIB;
+    let dirty = cache::dirty_pages() * KIB;
+    let slab: usize = heap::slabs().map(|slab| slab.frames * KIB).sum();
+    let available = free + cached - dirty.min(cached);
+    let mut text = String::new();
+    for (name, value) in [
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", available),
+        ("Buffers", 0),
+        ("Cached", cached),
+        ("SwapCached", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", dirty),
+        ("Writeback", 0),
+        ("Shmem", 0),
+        ("Slab", slab),
+        ("SReclaimable", 0),
+        ("SUnreclaim", slab),
+    ] {
+        let label = format!("{name}:");
+        let _ = writeln!(text, "{label:<15}{value:>9} kB");
+    }
+    text
+}
+
+fn partitions() -> String {
+    let mut text = String::from("major minor  #blocks  name\n\n");
+    for (name, (dev, sectors)) in devfs::disks() {
+        let (major, minor) = devfs::split_dev(dev);
+        let _ = writeln!(text, "{major:>4} {minor:>8} {:>10} {name}", sectors / 2);
+    }
+    text
+}
+
+fn slabinfo() -> String {
+    let mut text = String::from(
+        "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> \
+         <objperslab> <pagesperslab>\n",
+    );
+    for slab in heap::slabs() {
+        let per_frame = 4096 / slab.size.max(1);
+        let _ = writeln!(
+            text,
+            "kmalloc-{:<9} {:>6} {:>6} {:>6} {per_frame:>4} 1",
+            slab.size,
+            slab.used,
+            slab.frames * per_frame,
+            slab.size,
+        );
+    }
+    text
+}
+
+fn stat() -> String {
+    let up = time::now_ns();
+    let idle = time::ns_to_ticks(sched::idle_ns());
+    let busy = time::ns_to_ticks(up).saturating_sub(idle);
+    let boot = time::wall_seconds().saturating_sub(up / 1_000_000_000);
+    let (forks, running) = (table::table().forks(), sched::runnable().max(1));
+    format!(
+        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\nintr 0\nctxt {}\n\
+         btime {boot}\nprocesses {forks}\nprocs_running {running}\nprocs_blocked 0\n",
+        sched::context_switches(),
+    )
+}
+
+fn uptime() -> String {
+    let hundredths = |ns: u64| (ns / 1_000_000_000, ns / 10_000_000 % 100);
+    let (up, up_part) = hundredths(time::now_ns());
+    let (idle, idle_part) = hundredths(sched::idle_ns());
+    format!("{up}.{up_part:02} {idle}.{idle_part:02}\n")
+}
+
+fn version() -> String {
+    format!(
+        "Linux version {} (gnomon) {}\n",
+        crate::syscall::RELEASE,
+        crate::syscall::VERSION
+    )
+}
+
+fn vmstat() -> String {
+    let (mut minor, mut major) = (0, 0);
+    for process in task::all_processes() {
+        let usage = process.usage();
+        minor += usage.minor_faults;
+        major += usage.major_faults;
+    }
+    format!(
+        "nr_free_pages {}\nnr_file_pages {}\nnr_dirty {}\npgfault {}\npgmajfault {major}\npswpin 0\n\
+         pswpout 0\npgpgin 0\npgpgout 0\n",
+        frame::free_frames(),
+        cache::cached_pages(),
+        cache::dirty_pages(),
+        minor + major,
+    )
+}
+
+/// The text of `/proc/mounts`, which lies in each process's directory.
+pub fn mounts() -> String {
+    mount::describe()
+}
