@@ -36,6 +36,8 @@ const VIRTIO_BASE: u64 = 0xd000_0000;
 const VIRTIO_IRQ: u8 = 5;
 /// Interrupt of COM1.
 const COM1_IRQ: u8 = 4;
+/// Ports of the log: one write may carry up to four bytes.
+const LOG_WIDTH: u16 = 4;
 /// Virtio devices before the disks.
 const BEFORE_DISKS: usize = 3;
 
@@ -148,7 +150,11 @@ pub fn build(
         Arc::new(Mutex::new(Arc::clone(&ioapic))),
     )?;
     ExitPort::add_all(&mut bus, &ends.latch)?;
-    bus.add_pio(ports::LOG, 1, Arc::new(Mutex::new(LogPort::new(ends.log))))?;
+    bus.add_pio(
+        ports::LOG,
+        LOG_WIDTH,
+        Arc::new(Mutex::new(LogPort::new(ends.log))),
+    )?;
     let irq = Arc::new(IoapicPin::new(Arc::clone(&ioapic), COM1_IRQ));
     let serial = Arc::new(Mutex::new(SerialPort::new(ends.serial, irq)));
     let pio = Arc::clone(&serial);

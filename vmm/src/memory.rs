@@ -109,7 +109,7 @@ fn host_mib() -> u64 {
         return u64::MAX;
     }
     let unit = u64::from(info.mem_unit.max(1));
-    (u64::from(info.totalram) + u64::from(info.totalswap)).saturating_mul(unit) / MIB
+    (info.totalram + info.totalswap).saturating_mul(unit) / MIB
 }
 
 #[cfg(test)]

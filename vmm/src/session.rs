@@ -14,6 +14,7 @@ use gnomon_devices::exit::{ExitEvent, ExitLatch};
 use gnomon_devices::logport::{LogSink, LogWriter};
 use gnomon_devices::output::FdWriter;
 use gnomon_devices::virtio::block::{DiskError, DiskFile};
+use gnomon_shadow::tables::Policy;
 use thiserror::Error;
 
 use crate::boot::BootError;
@@ -27,6 +28,7 @@ use crate::input::{self, Command, Keys};
 use crate::memory::{self, MemoryError};
 use crate::mmu::{self, Choice};
 use crate::report::{Death, report};
+use crate::root::{self, FileSpec, RootError};
 use crate::stats::{self, Group, Stats};
 use crate::terminal::{self, LineWriter, RawTerminal};
 use crate::vcpu::Vcpu;
@@ -51,6 +53,8 @@ const GUEST_PATH: &str = "/bin:/sbin:/usr/bin:/usr/sbin";
 pub struct Config {
     /// The paging mode.
     pub mmu: Choice,
+    /// How the shadow mode notices edits of page tables.
+    pub shadow_policy: Policy,
     /// Virtual processors.
     pub cpus: u64,
     /// Guest memory in MiB.
@@ -82,25 +86,14 @@ pub struct DiskSpec {
     pub read_only: bool,
 }
 
-/// `--file HOST[:GUEST]`.
-#[derive(Clone, Debug)]
-pub struct FileSpec {
-    /// The file on the host.
-    pub host: PathBuf,
-    /// Its absolute path in the guest.
-    pub guest: String,
-}
-
 /// Why a run cannot begin or go on.
 #[derive(Debug, Error)]
 pub enum SessionError {
     /// A number of processors that is not possible.
     #[error("--cpus {0}: this version of gnomon runs guests with 1 virtual processor")]
     Cpus(u64),
-    /// The mode is not there.
-    #[error("{0}")]
-    Mode(String),
     /// No kernel.
+    #[cfg(not(feature = "builtin"))]
     #[error("no kernel is built in: name one with --kernel FILE")]
     NoKernel,
     /// The host's KVM.
@@ -112,6 +105,9 @@ pub enum SessionError {
     /// The kernel or its boot data.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// The root disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// A disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -215,12 +211,12 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
     if config.cpus != 1 {
         return Err(SessionError::Cpus(config.cpus));
     }
-    let mode = mmu::choose(config.mmu).map_err(SessionError::Mode)?;
+    let mode = mmu::choose(config.mmu, config.shadow_policy);
     let signals = Signals::block().map_err(os("cannot take signals"))?;
     let memory = memory::create(config.mem_mib)?;
     let kernel = match &config.kernel {
         Some(path) => Kernel::read(path)?,
-        None => return Err(SessionError::NoKernel),
+        None => builtin_kernel()?,
     };
     let entry = kernel.load(&memory)?;
     let disks = open_disks(&config)?;
@@ -269,7 +265,7 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
         args: init_args(&config.program),
         env: init_env(),
         ram: config.mem_mib << 20,
-        facts: facts(&host, tsc_khz.into())?,
+        facts: facts(mmu.quirks(host.module()), tsc_khz.into())?,
         long_mode: matches!(entry, Entry::Long(_)),
     }
     .write(&memory)?;
@@ -395,12 +391,23 @@ fn groups(vcpu: &Vcpu, vm: &kvm_ioctls::VmFd) -> Vec<Group> {
     ]
 }
 
+#[cfg(feature = "builtin")]
+fn builtin_kernel() -> Result<Kernel<'static>, SessionError> {
+    Ok(Kernel::from_bytes("built in", gnomon_images::KERNEL))
+}
+
+#[cfg(not(feature = "builtin"))]
+fn builtin_kernel() -> Result<Kernel<'static>, SessionError> {
+    Err(SessionError::NoKernel)
+}
+
 /// The root, if there is one, then the further disks.
 fn open_disks(config: &Config) -> Result<Vec<Disk>, SessionError> {
     let mut disks = Vec::new();
-    if let Some(path) = &config.root {
+    // A kernel of the user's own may do without; the guest's cannot.
+    if config.kernel.is_none() || config.root.is_some() || !config.files.is_empty() {
         disks.push(Disk {
-            backend: Box::new(DiskFile::open(path, false)?),
+            backend: root::disk(config.root.as_deref(), &config.files)?,
             id: "root".into(),
         });
     }
@@ -467,7 +474,7 @@ fn init_env() -> Vec<Vec<u8>> {
 }
 
 /// What the kernel is told of the machine.
-fn facts(host: &Host, tsc_khz: u64) -> Result<BootFacts, SessionError> {
+fn facts(quirks: u64, tsc_khz: u64) -> Result<BootFacts, SessionError> {
     let mut seed = [0; 32];
     // SAFETY: the buffer has that many bytes; 32 are always given at once.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
@@ -479,7 +486,7 @@ fn facts(host: &Host, tsc_khz: u64) -> Result<BootFacts, SessionError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Ok(BootFacts {
         magic: boot::MAGIC,
-        quirks: host.module().quirks(),
+        quirks,
         tsc_khz,
         apic_timer_khz: APIC_TIMER_KHZ,
         wall_clock_ns: now.map_or(0, |now| now.as_nanos() as u64),

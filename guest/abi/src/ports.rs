@@ -12,9 +12,11 @@ pub const EXIT: u16 = 0x510;
 /// its report and ends with status 125.
 pub const FATAL: u16 = 0x514;
 
-/// `out dx, al` or `rep outsb`: one byte of the kernel's log, to gnomon's stderr.
+/// `out dx, al` or `out dx, eax` (and `rep outsb`, `rep outsd`): one or four bytes of the kernel's
+/// log, to gnomon's stderr.
 ///
-/// A string write leaves the virtual machine once for many bytes; a serial port leaves it for each.
+/// KVM leaves the virtual machine once for each element of a string write, so four bytes at a time
+/// cost a quarter of the exits.
 pub const LOG: u16 = 0x502;
 
 /// `out dx, al`: QEMU's isa-debug-exit, for kernels of the user's own: the machine ends with

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
 
+use gnomon_shadow::tables::Policy;
+
 use crate::mmu::Choice;
-use crate::session::{self, Config, DiskSpec, FileSpec};
+use crate::root::FileSpec;
+use crate::session::{self, Config, DiskSpec};
 
 /// Arguments of `gnomon run`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +17,10 @@ pub struct Args {
     /// How guest memory is translated
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     mmu: Choice,
+
+    /// How the shadow mode notices edits of page tables: vtlb, trace or unsync
+    #[arg(long, value_name = "POLICY", default_value = "unsync")]
+    shadow_policy: Policy,
 
     /// Number of virtual processors
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -116,6 +123,7 @@ pub fn run(args: Args) -> Result<u8, String> {
     session::run(
         Config {
             mmu: args.mmu,
+            shadow_policy: args.shadow_policy,
             cpus: args.cpus,
             mem_mib: args.mem,
             kernel: args.kernel,

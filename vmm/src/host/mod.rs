@@ -37,6 +37,11 @@ pub enum HostError {
     /// Something that gnomon needs.
     #[error("this KVM lacks {0}: use a newer Linux")]
     Lacks(&'static str),
+    /// A kernel that the shadow mode cannot run.
+    #[error(
+        "--mmu shadow: the kernel has only a 32-bit entry (PVH), and this mode begins in 64-bit mode; use --mmu nested"
+    )]
+    Kernel32,
     /// A request to KVM failed.
     #[error("KVM refuses {what}: {source}")]
     Refused {

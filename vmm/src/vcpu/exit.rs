@@ -163,8 +163,8 @@ impl<'a> Exit<'a> {
                     reason: fail.hardware_entry_failure_reason,
                 }
             }
-            // SAFETY: see above.
             KVM_EXIT_SYSTEM_EVENT => {
+                // SAFETY: see above.
                 Self::SystemEvent(unsafe { run.__bindgen_anon_1.system_event.type_ })
             }
             reason @ (KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR) => Self::Msr {

@@ -48,6 +48,9 @@ impl Vcpu {
             if control.wants_stop() {
                 return Stop::Asked;
             }
+            if let Handled::Stop(stop) = self.mmu.prepare(&mut self.fd, &self.peripherals) {
+                return stop;
+            }
             // The exit itself is decoded below, with all that KVM says of it.
             let result = self.fd.run().map(drop);
             if let Err(error) = result {

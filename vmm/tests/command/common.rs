@@ -1,0 +1,137 @@
+//! What the tests of the command share: tiny kernels, and runs of gnomon with a time limit.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where the tiny kernels are loaded and entered.
+pub const LOAD: u64 = 0x20_0000;
+
+/// No run of these tests takes this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a run of gnomon has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: i32,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The one line that a mistake has to be told in.
+    pub fn one_line(&self) -> &str {
+        assert_eq!(self.status, 125, "{self:?}");
+        let mut lines = self.stderr.lines();
+        let line = lines.next().expect("a message");
+        assert_eq!(lines.next(), None, "more than one line: {}", self.stderr);
+        line
+    }
+}
+
+/// Run gnomon with `args` and `input` on its standard input.
+pub fn gnomon<S: AsRef<OsStr>>(args: &[S], input: &[u8]) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gnomon"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gnomon starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_vec();
+    // A guest need not read what it is given.
+    thread::spawn(move || drop(stdin.write_all(&input)));
+    let mut stdout = child.stdout.take().expect("piped");
+    let out = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).expect("readable");
+        bytes
+    });
+    let mut stderr = child.stderr.take().expect("piped");
+    let err = thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).expect("text");
+        text
+    });
+    let deadline = Instant::now() + TIMEOUT;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("waitable") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("gnomon did not end in {TIMEOUT:?}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    Ended {
+        status: status.code().expect("an exit status"),
+        stdout: out.join().expect("read"),
+        stderr: err.join().expect("read"),
+    }
+}
+
+/// A file that goes away with the value.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A file of this test's own with `contents`.
+    pub fn new(name: &str, contents: &[u8]) -> Self {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let path = dir.join(format!("{}-{name}", std::process::id()));
+        std::fs::write(&path, contents).expect("writable");
+        Self(path)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A kernel of a few bytes that is entered in 64-bit mode at its first byte.
+pub fn kernel(name: &str, code: &[u8]) -> Scratch {
+    Scratch::new(name, &elf(code, code.len() as u64))
+}
+
+/// The same as bytes, with `memsz` bytes in memory.
+pub fn elf(code: &[u8], memsz: u64) -> Vec<u8> {
+    const NOTE: &[u8; 20] = b"\x07\0\0\0\0\0\0\0\x01\0\0\0Gnomon\0\0";
+    let mut image = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+    for word in [LOAD, 64, 0] {
+        image.extend(word.to_le_bytes());
+    }
+    image.extend(0_u32.to_le_bytes());
+    for half in [64_u16, 56, 2, 64, 0, 0] {
+        image.extend(half.to_le_bytes());
+    }
+    let note_at = 64 + 2 * 56;
+    let code_at = note_at + NOTE.len() as u64;
+    let segments = [
+        (1_u32, code_at, LOAD, code.len() as u64, memsz),
+        (4, note_at, 0, NOTE.len() as u64, NOTE.len() as u64),
+    ];
+    for (kind, offset, address, filesz, memsz) in segments {
+        image.extend(kind.to_le_bytes());
+        image.extend(7_u32.to_le_bytes());
+        for word in [offset, address, address, filesz, memsz, 4] {
+            image.extend(word.to_le_bytes());
+        }
+    }
+    image.extend(NOTE);
+    image.extend(code);
+    image
+}

@@ -1,0 +1,5 @@
+//! The `gnomon` command from outside, with kernels of a few bytes: no guest is needed.
+
+mod bad_input;
+mod common;
+mod lifecycle;
