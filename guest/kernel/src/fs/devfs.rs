@@ -65,10 +65,11 @@ fn populate(root: &dyn Inode) {
         let _ = root.create(name.as_bytes(), FileType::Char, perm, (0, 0), dev);
     }
     let _ = root.create(b"ttyS0", FileType::Char, 0o600, (0, 0), make_dev(4, 64));
-    for n in 0..2 {
-        if console::get(n).is_some() {
-            let dev = make_dev(HVC_MAJOR, n as u32);
+    if console::get(0).is_some() {
+        // Where there is one console only, it is both.
+        for n in 0..2 {
             let name = format!("hvc{n}");
+            let dev = make_dev(HVC_MAJOR, n);
             let _ = root.create(name.as_bytes(), FileType::Char, 0o600, (0, 0), dev);
         }
     }
