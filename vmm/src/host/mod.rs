@@ -6,6 +6,7 @@
 pub mod cpuid;
 pub mod probe;
 
+use std::ffi::CStr;
 use std::path::Path;
 
 use gnomon_abi::boot;
@@ -130,12 +131,20 @@ impl Host {
     /// # Errors
     /// It is missing, not permitted, or lacks something.
     pub fn open() -> Result<Self, HostError> {
-        let kvm = Kvm::new().map_err(|error| match error.errno() {
+        Self::open_at(c"/dev/kvm")
+    }
+
+    /// The same for another device node.
+    fn open_at(path: &CStr) -> Result<Self, HostError> {
+        let kvm = Kvm::new_with_path(path).map_err(|error| match error.errno() {
             libc::ENOENT => HostError::Missing,
             libc::EACCES | libc::EPERM => HostError::Permission,
             _ => HostError::Open(error),
         })?;
         let version = kvm.get_api_version();
+        if version < 0 {
+            return Err(HostError::Open(kvm_ioctls::Error::last()));
+        }
         if version != API_VERSION {
             return Err(HostError::Version(version));
         }
@@ -165,5 +174,27 @@ impl Host {
         } else {
             Err(HostError::Lacks(name))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(path: &CStr) -> String {
+        match Host::open_at(path) {
+            Ok(_) => panic!("{path:?} is no KVM"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn missing_kvm_is_named() {
+        assert!(message(c"/nonexistent/kvm").starts_with("/dev/kvm does not exist"));
+    }
+
+    #[test]
+    fn other_device_is_no_kvm() {
+        assert!(message(c"/dev/null").starts_with("/dev/kvm cannot be used"));
     }
 }

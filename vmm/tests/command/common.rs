@@ -109,7 +109,17 @@ pub fn kernel(name: &str, code: &[u8]) -> Scratch {
 
 /// The same as bytes, with `memsz` bytes in memory.
 pub fn elf(code: &[u8], memsz: u64) -> Vec<u8> {
-    const NOTE: &[u8; 20] = b"\x07\0\0\0\0\0\0\0\x01\0\0\0Gnomon\0\0";
+    elf_with_note(code, memsz, b"\x07\0\0\0\0\0\0\0\x01\0\0\0Gnomon\0\0")
+}
+
+/// A kernel that is entered in 32-bit mode, as Xen's PVH protocol says.
+pub fn pvh_elf(code: &[u8]) -> Vec<u8> {
+    let mut note = b"\x04\0\0\0\x04\0\0\0\x12\0\0\0Xen\0".to_vec();
+    note.extend((LOAD as u32).to_le_bytes());
+    elf_with_note(code, code.len() as u64, &note)
+}
+
+fn elf_with_note(code: &[u8], memsz: u64, note: &[u8]) -> Vec<u8> {
     let mut image = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
     for word in [LOAD, 64, 0] {
         image.extend(word.to_le_bytes());
@@ -119,10 +129,10 @@ pub fn elf(code: &[u8], memsz: u64) -> Vec<u8> {
         image.extend(half.to_le_bytes());
     }
     let note_at = 64 + 2 * 56;
-    let code_at = note_at + NOTE.len() as u64;
+    let code_at = note_at + note.len() as u64;
     let segments = [
         (1_u32, code_at, LOAD, code.len() as u64, memsz),
-        (4, note_at, 0, NOTE.len() as u64, NOTE.len() as u64),
+        (4, note_at, 0, note.len() as u64, note.len() as u64),
     ];
     for (kind, offset, address, filesz, memsz) in segments {
         image.extend(kind.to_le_bytes());
@@ -131,7 +141,7 @@ pub fn elf(code: &[u8], memsz: u64) -> Vec<u8> {
             image.extend(word.to_le_bytes());
         }
     }
-    image.extend(NOTE);
+    image.extend(note);
     image.extend(code);
     image
 }

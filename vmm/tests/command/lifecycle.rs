@@ -1,6 +1,6 @@
 //! How a guest ends, and what gnomon makes of it; with kernels of a few bytes.
 
-use crate::common::{Ended, Scratch, gnomon, kernel};
+use crate::common::{Ended, Scratch, gnomon, kernel, pvh_elf};
 
 /// `mov eax, status; mov dx, 0x510; out dx, eax`: the exit port.
 const fn exit(status: u8) -> [u8; 10] {
@@ -42,6 +42,19 @@ fn unregistered_port_reads_all_ones() {
         &[0xe4, 0x80, 0x0f, 0xb6, 0xc0, 0x66, 0xba, 0x10, 0x05, 0xef],
     );
     assert_eq!(ended.status, 0xff);
+}
+
+#[test]
+fn pvh_kernel_is_entered_in_32_bit_mode() {
+    // mov dx, 0x3f8; mov al, 'A'; out dx, al; xor eax, eax; dec eax (in 64-bit mode a REX prefix);
+    // neg eax; mov dx, 0x510; out dx, eax
+    let code = [
+        0x66, 0xba, 0xf8, 0x03, 0xb0, b'A', 0xee, 0x31, 0xc0, 0x48, 0xf7, 0xd8, 0x66, 0xba, 0x10,
+        0x05, 0xef,
+    ];
+    let kernel = Scratch::new("pvh", &pvh_elf(&code));
+    let ended = gnomon(&["run", "--kernel", kernel.path()], b"");
+    assert_eq!((ended.status, ended.stdout.as_slice()), (1, &b"A"[..]));
 }
 
 #[test]
