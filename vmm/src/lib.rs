@@ -7,6 +7,7 @@
 //! | [`host`] | what this machine's KVM can do |
 //! | [`memory`], [`boot`] | guest memory; a kernel in it |
 //! | [`vm`], [`vcpu`], [`mmu`] | the virtual machine, its processor, its paging mode |
+//! | [`root`] | the root disk |
 //! | [`devices`] | which devices there are, and where |
 //! | [`events`], [`input`], [`terminal`] | the world outside while the guest runs |
 //! | [`report`], [`walk`] | what is told of a guest that has died |
@@ -14,6 +15,7 @@
 
 pub mod boot;
 pub mod cli;
+pub mod compare;
 pub mod devices;
 pub mod events;
 pub mod host;
@@ -22,6 +24,7 @@ pub mod logger;
 pub mod memory;
 pub mod mmu;
 pub mod report;
+pub mod root;
 pub mod session;
 pub mod stats;
 pub mod terminal;

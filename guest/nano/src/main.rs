@@ -3,7 +3,7 @@
 //! privileged operation in a tight loop.
 //!
 //! The command line says which and how often: `bench=pgfault n=10000`. The answer is one line on
-//! the log port, `nano: NAME ITERATIONS CYCLES`, and exit status 0; 2 for a name that is unknown.
+//! the log port, `nano: NAME ITERATIONS NANOSECONDS`, and exit status 0; 2 for a name that is unknown.
 //!
 //! Beside them stand reads over 256 MiB, which show what a TLB miss costs: `cold4k` and `cold2m` touch
 //! page after page for the first time, `read4k` and `read2m` read at random what was touched before.
@@ -42,12 +42,8 @@ mod entry {
     /// What `rdi` and `rsi` point to at entry: gnomon_abi::boot.
     extern "C" fn main(start_info: *const u8, facts: *const boot::BootFacts) -> ! {
         // SAFETY: the boot protocol: both point to structures in memory that is mapped one to one.
-        let (command_line, quirks) = unsafe {
-            (
-                command_line(start_info),
-                facts.as_ref().map_or(0, |f| f.quirks),
-            )
-        };
+        let (command_line, facts) = unsafe { (command_line(start_info), facts.as_ref()) };
+        let (quirks, tsc_khz) = facts.map_or((0, 1_000_000), |facts| (facts.quirks, facts.tsc_khz));
         let value = |key: &str| {
             command_line
                 .split(' ')
@@ -61,9 +57,9 @@ mod entry {
                 (bench.prepare)();
                 let before = machine::tsc();
                 (bench.run)(iterations);
-                let cycles = machine::tsc() - before;
+                let nanoseconds = (machine::tsc() - before) * 1_000_000 / tsc_khz;
                 // The log port takes everything: there is no error to report.
-                let _ = writeln!(Log, "nano: {name} {iterations} {cycles}");
+                let _ = writeln!(Log, "nano: {name} {iterations} {nanoseconds}");
                 0
             }
             None => {

@@ -3,6 +3,8 @@
 //! A run ends with the program's status; whatever goes wrong in gnomon itself is one line on
 //! standard error and status [`FAILED`].
 
+#[cfg(feature = "builtin")]
+mod compare;
 mod doctor;
 mod run;
 
@@ -26,6 +28,9 @@ struct Cli {
 enum Command {
     /// Boot the guest and run a program in it; a shell when none is given
     Run(Box<run::Args>),
+    /// Run the same workloads under each paging mode and show what each costs
+    #[cfg(feature = "builtin")]
+    Compare(compare::Args),
     /// Say what this host's KVM can do, and what that means for each paging mode
     Doctor(doctor::Args),
 }
@@ -38,6 +43,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
+        #[cfg(feature = "builtin")]
+        Command::Compare(args) => compare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|message| {

@@ -1,0 +1,84 @@
+//! `gnomon compare`: the same workloads under each paging mode, side by side.
+
+use std::path::PathBuf;
+
+use crate::compare::{self, Mode, Report, Row, Runner};
+use crate::host::Host;
+
+/// Arguments of `gnomon compare`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Workloads to run: all when none is named
+    #[arg(value_name = "WORKLOAD")]
+    workloads: Vec<String>,
+
+    /// Modes to compare: nested, shadow (each policy), shadow:POLICY
+    #[arg(long, value_name = "LIST", default_value = "nested,shadow")]
+    mmu: String,
+
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: u64,
+
+    /// Also write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Also write a page with bar charts to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// List the workloads and what each isolates
+    #[arg(long)]
+    list: bool,
+}
+
+/// Measure and show; 0 if every workload ran under every mode, else 1.
+pub fn run(args: &Args) -> Result<u8, String> {
+    if args.list {
+        for workload in &compare::WORKLOADS {
+            println!("{:10} {}", workload.name, workload.isolates);
+        }
+        return Ok(0);
+    }
+    let workloads = compare::select(&args.workloads)?;
+    let modes = Mode::parse_list(&args.mmu)?;
+    let host = Host::open().map_err(|error| error.to_string())?;
+    let runner = Runner::new(gnomon_images::NANO, args.rounds as usize)
+        .map_err(|error| format!("cannot prepare the runs: {error}"))?;
+    let rows: Vec<_> = workloads
+        .into_iter()
+        .map(|workload| {
+            eprintln!("{:10} {}", workload.name, workload.isolates);
+            Row {
+                name: workload.name,
+                isolates: workload.isolates,
+                cells: modes
+                    .iter()
+                    .map(|mode| runner.measure(workload, mode))
+                    .collect(),
+            }
+        })
+        .collect();
+    let report = Report {
+        host: compare::Host::this(host.module()),
+        modes: modes.iter().map(Mode::to_string).collect(),
+        rows,
+    };
+    print!("{}", compare::Table(&report));
+    if let Some(path) = &args.json {
+        write(path, &report.to_json())?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &compare::page(&report))?;
+    }
+    let complete = report
+        .rows
+        .iter()
+        .all(|row| row.cells.iter().all(Result::is_ok));
+    Ok(u8::from(!complete))
+}
+
+fn write(path: &PathBuf, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,301 @@
+//! Runs of gnomon, and what they say.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::COUNTS;
+use super::report::Cell;
+use super::workload::{Place, Workload};
+
+/// Memory of the guest in MiB: the reads over 256 MiB need room.
+const MEMORY: &str = "384";
+
+/// A paging mode with its policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// `nested` or `shadow`.
+    pub mmu: String,
+    /// The shadow policy, where one is chosen.
+    pub policy: Option<String>,
+}
+
+impl Mode {
+    /// The modes that `--mmu LIST` names: `shadow` alone stands for each of its policies.
+    ///
+    /// # Errors
+    /// One line that names an unknown one.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>, String> {
+        let mut modes = Vec::new();
+        for word in list.split(',') {
+            if word == "shadow" {
+                modes.extend(POLICIES.map(|policy| Self {
+                    mmu: word.into(),
+                    policy: Some(policy.into()),
+                }));
+            } else {
+                modes.push(word.parse()?);
+            }
+        }
+        Ok(modes)
+    }
+}
+
+/// The shadow policies, the default last.
+const POLICIES: [&str; 3] = ["vtlb", "trace", "unsync"];
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mmu, policy) = match text.split_once(':') {
+            Some((mmu, policy)) => (mmu, Some(policy)),
+            None => (text, None),
+        };
+        match (mmu, policy) {
+            ("nested", None) => {}
+            ("shadow", Some(policy)) if POLICIES.contains(&policy) => {}
+            _ => {
+                return Err(format!(
+                    "--mmu {text}: there are nested, shadow, shadow:vtlb, shadow:trace and shadow:unsync"
+                ));
+            }
+        }
+        Ok(Self {
+            mmu: mmu.into(),
+            policy: policy.map(Into::into),
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.policy {
+            Some(policy) => write!(f, "{}:{policy}", self.mmu),
+            None => f.write_str(&self.mmu),
+        }
+    }
+}
+
+/// What one run has given.
+struct Sample {
+    nanoseconds: f64,
+    counters: BTreeMap<String, u64>,
+}
+
+/// Runs workloads.
+pub struct Runner {
+    gnomon: PathBuf,
+    nano: OwnedFd,
+    rounds: usize,
+}
+
+impl Runner {
+    /// A runner that measures each workload `rounds` times with this very program, and with the
+    /// nanobenchmarks' kernel `nano`.
+    ///
+    /// # Errors
+    /// The host has no room for the kernel or does not say where this program is.
+    pub fn new(nano: &[u8], rounds: usize) -> io::Result<Self> {
+        // SAFETY: the name is a string ended by NUL. Without MFD_CLOEXEC, so that the runs can open
+        // it through /proc/self/fd.
+        let fd = unsafe { libc::memfd_create(c"nano".as_ptr(), 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and nobody else's.
+        let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        io::Write::write_all(&mut &file, nano)?;
+        Ok(Self {
+            gnomon: std::env::current_exe()?,
+            nano: file.into(),
+            rounds,
+        })
+    }
+
+    /// Measure `workload` under `mode`.
+    ///
+    /// # Errors
+    /// One line that says what went wrong.
+    pub fn measure(&self, workload: &Workload, mode: &Mode) -> Result<Cell, String> {
+        let mut times = Vec::new();
+        let mut counts = BTreeMap::new();
+        for round in 0..self.rounds {
+            let once = self.run(workload, mode, workload.count)?;
+            times.push(once.nanoseconds / workload.count as f64);
+            // Counts do not change from round to round: once is enough.
+            if round == 0 {
+                let twice = self.run(workload, mode, 2 * workload.count)?;
+                times.push(twice.nanoseconds / (2 * workload.count) as f64);
+                counts = per_operation(&once, &twice, workload.count);
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(Cell {
+            median_ns: times[times.len() / 2],
+            min_ns: times[0],
+            max_ns: times[times.len() - 1],
+            counts,
+        })
+    }
+
+    fn run(&self, workload: &Workload, mode: &Mode, count: u64) -> Result<Sample, String> {
+        let failed = |why: &dyn fmt::Display| format!("{} under {mode}: {why}", workload.name);
+        // SAFETY: as in `new`.
+        let stats = unsafe { libc::memfd_create(c"stats".as_ptr(), 0) };
+        if stats < 0 {
+            return Err(failed(&io::Error::last_os_error()));
+        }
+        // SAFETY: the descriptor is new and nobody else's.
+        let stats = unsafe { OwnedFd::from_raw_fd(stats) };
+        let path = |fd: &OwnedFd| OsString::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+
+        let mut command = Command::new(&self.gnomon);
+        command
+            .args(["run", "--mem", MEMORY, "--mmu", &mode.mmu, "--stats-json"])
+            .arg(path(&stats))
+            .stdin(Stdio::null());
+        if let Some(policy) = &mode.policy {
+            command.args(["--shadow-policy", policy]);
+        }
+        match workload.place {
+            Place::Nano => command
+                .arg("--kernel")
+                .arg(path(&self.nano))
+                .arg("--cmdline")
+                .arg(format!("bench={} n={count}", workload.name)),
+            Place::Program => command.args(["--", "bench", workload.name, &count.to_string()]),
+        };
+        let output = command.output().map_err(|error| failed(&error))?;
+        let text = match workload.place {
+            Place::Nano => &output.stderr,
+            Place::Program => &output.stdout,
+        };
+        let text = String::from_utf8_lossy(text);
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let line = errors.lines().next().unwrap_or("it said nothing");
+            return Err(failed(&format_args!("{}: {line}", output.status)));
+        }
+        let nanoseconds =
+            time_of(&text, workload.name).ok_or_else(|| failed(&"the guest gave no time"))?;
+        let stats = std::fs::read_to_string(path(&stats)).map_err(|error| failed(&error))?;
+        let counters = counters_of(&stats).ok_or_else(|| failed(&"the counters are no JSON"))?;
+        Ok(Sample {
+            nanoseconds,
+            counters,
+        })
+    }
+}
+
+/// The time in the line `bench: NAME COUNT NANOSECONDS`, or `nano: …`.
+fn time_of(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["bench:" | "nano:", known, _, time] if known == name => time.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+/// All counters of `--stats-json`, named `group.name`.
+fn counters_of(json: &str) -> Option<BTreeMap<String, u64>> {
+    let value: Value = serde_json::from_str(json).ok()?;
+    let mut counters = BTreeMap::new();
+    for (group, members) in value.as_object()? {
+        for (name, count) in members.as_object().into_iter().flatten() {
+            counters.insert(format!("{group}.{name}"), count.as_u64()?);
+        }
+    }
+    Some(counters)
+}
+
+/// The columns of counts for one operation, where this mode and this KVM count such a thing.
+fn per_operation(once: &Sample, twice: &Sample, count: u64) -> BTreeMap<String, f64> {
+    let sum = |sample: &Sample, keys: &[&str]| -> Option<u64> {
+        let mut found = sample
+            .counters
+            .iter()
+            .filter(|(name, _)| {
+                keys.iter()
+                    .any(|key| name == key || name.split('.').next() == Some(*key))
+            })
+            .map(|(_, value)| *value)
+            .peekable();
+        found.peek()?;
+        Some(found.sum())
+    };
+    COUNTS
+        .iter()
+        .filter_map(|(heading, keys)| {
+            let difference = sum(twice, keys)? as f64 - sum(once, keys)? as f64;
+            Some(((*heading).to_owned(), difference / count as f64))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(counters: &[(&str, u64)]) -> Sample {
+        Sample {
+            nanoseconds: 0.0,
+            counters: counters
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn shadow_alone_means_each_policy() {
+        let modes = Mode::parse_list("nested,shadow").unwrap();
+        let names: Vec<_> = modes.iter().map(Mode::to_string).collect();
+        assert_eq!(
+            names,
+            ["nested", "shadow:vtlb", "shadow:trace", "shadow:unsync"]
+        );
+    }
+
+    #[test]
+    fn unknown_mode_is_named() {
+        assert!(
+            Mode::parse_list("nested,magic")
+                .unwrap_err()
+                .contains("magic")
+        );
+    }
+
+    #[test]
+    fn what_starting_costs_cancels_out() {
+        let once = sample(&[("exits.halt", 105), ("exits.pio_out", 10)]);
+        let twice = sample(&[("exits.halt", 125), ("exits.pio_out", 20)]);
+        assert_eq!(per_operation(&once, &twice, 10)["exits"], 3.0);
+    }
+
+    #[test]
+    fn what_is_not_counted_is_left_out() {
+        let counts = per_operation(&sample(&[]), &sample(&[]), 1);
+        assert!(counts.is_empty());
+    }
+
+    #[test]
+    fn time_is_found_among_other_lines() {
+        assert_eq!(time_of("hello\nnano: in 10 1234\n", "in"), Some(1234.0));
+    }
+
+    #[test]
+    fn counters_are_named_by_group() {
+        let counters = counters_of(r#"{"mode": "nested", "exits": {"halt": 3}}"#).unwrap();
+        assert_eq!(counters["exits.halt"], 3);
+    }
+}

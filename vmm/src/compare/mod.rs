@@ -1,0 +1,39 @@
+//! `gnomon compare`: the same workloads under each paging mode, and what each cost.
+//!
+//! ```text
+//!  workload × mode ──► a run of gnomon itself, COUNT operations ──┐ time, counters
+//!                      the same, 2 × COUNT operations          ──┴► per operation
+//! ```
+//!
+//! Each measurement is a whole run of this very program with `--stats-json`, so that nothing of one
+//! can warm or disturb another. Counts per operation come from the difference of two runs, one with
+//! twice the operations: what booting and starting the program costs cancels out exactly. Times are
+//! the guest's own, taken around the loop.
+
+mod html;
+mod measure;
+mod report;
+mod table;
+mod workload;
+
+pub use html::page;
+pub use measure::{Mode, Runner};
+pub use report::{Cell, Host, Report, Row};
+pub use table::Table;
+pub use workload::{WORKLOADS, Workload, select};
+
+/// The columns of counts: heading, and the counters whose sum it is ("group.name"; a group's name
+/// alone stands for all its counters).
+pub const COUNTS: [(&str, &[&str]); 8] = [
+    ("exits", &["exits"]),
+    ("traps", &["mode.traps"]),
+    ("true faults", &["mode.true_faults"]),
+    ("hidden faults", &["mode.hidden_faults"]),
+    (
+        "table writes",
+        &["mode.table_writes", "kvm_vm.mmu_pte_write"],
+    ),
+    ("fills", &["mode.fills", "kvm_vcpu.pf_fixed"]),
+    ("flushes", &["mode.flushes", "kvm_vcpu.tlb_flush"]),
+    ("emulated by KVM", &["kvm_vcpu.insn_emulation"]),
+];

@@ -1,0 +1,101 @@
+//! A comparison as a table for the terminal.
+
+use std::fmt;
+
+use super::COUNTS;
+use super::report::{Cell, Report};
+
+/// Shows a report.
+pub struct Table<'a>(pub &'a Report);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { host, modes, rows } = self.0;
+        let paging = match host.hardware_paging {
+            Some(true) => "in hardware",
+            Some(false) => "none in hardware",
+            None => "unknown",
+        };
+        writeln!(f, "Linux {}, {}, {}", host.kernel, host.module, host.cpu)?;
+        writeln!(f, "nested paging: {paging}")?;
+        writeln!(f, "{}", host.conclusion())?;
+        writeln!(
+            f,
+            "Counts are exact on every host. All figures are for one operation.\n"
+        )?;
+
+        write!(
+            f,
+            "{:<10} {:<14} {:>12} {:>8} {:>8}",
+            "workload", "mode", "time", "spread", "ratio"
+        )?;
+        for (heading, _) in COUNTS {
+            write!(f, " {heading:>15}")?;
+        }
+        writeln!(f)?;
+        for row in rows {
+            let first = row.cells.first().and_then(|cell| cell.as_ref().ok());
+            for (i, (mode, cell)) in modes.iter().zip(&row.cells).enumerate() {
+                let name = if i == 0 { row.name } else { "" };
+                write!(f, "{name:<10} {mode:<14}")?;
+                match cell {
+                    Ok(cell) => write_cell(f, cell, first)?,
+                    Err(why) => write!(f, " failed: {why}")?,
+                }
+                writeln!(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell, first: Option<&Cell>) -> fmt::Result {
+    let spread = (cell.max_ns - cell.min_ns) / cell.median_ns * 100.0;
+    write!(f, " {:>12} {spread:>7.0}%", time(cell.median_ns))?;
+    match first {
+        Some(first) => write!(f, " {:>8.2}", cell.median_ns / first.median_ns)?,
+        None => write!(f, " {:>8}", "-")?,
+    }
+    for (heading, _) in COUNTS {
+        match cell.counts.get(heading) {
+            Some(count) => write!(f, " {count:>15.2}")?,
+            None => write!(f, " {:>15}", "-")?,
+        }
+    }
+    Ok(())
+}
+
+/// A time with a unit that fits it.
+pub(super) fn time(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ns if ns < 1e3 => format!("{ns:.1} ns"),
+        ns if ns < 1e6 => format!("{:.2} µs", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::example;
+    use super::*;
+
+    #[test]
+    fn each_mode_has_a_line_and_a_failure_says_why() {
+        let text = Table(&example()).to_string();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("shadow:trace"))
+            .collect();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("failed: in under"));
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(
+            [12.34, 1234.0, 1_234_000.0, 2e9].map(time),
+            ["12.3 ns", "1.23 µs", "1.23 ms", "2.00 s"]
+        );
+    }
+}
