@@ -173,6 +173,8 @@ pub struct VirtCpu {
     pub cr3: u64,
     /// CR4.
     pub cr4: u64,
+    /// Bits of CR4 that the guest may set.
+    pub cr4_offered: u64,
     /// EFER.
     pub efer: u64,
     /// SYSCALL's selectors.
@@ -227,6 +229,7 @@ impl VirtCpu {
             cr2: 0,
             cr3,
             cr4: cr4::PAE,
+            cr4_offered: cr4::OFFERED,
             efer: efer::LME | efer::LMA | efer::NXE,
             star: 0,
             lstar: 0,

@@ -5,17 +5,19 @@
 //! do. Everything else (loading, devices, the loop, reports) is the same in all modes.
 
 pub mod nested;
+pub mod shadow;
 
 use std::fmt;
 use std::sync::Arc;
 
 use gnomon_devices::GuestMemory;
 use gnomon_devices::irq::MsiSink;
+use gnomon_shadow::tables::Policy;
 use kvm_bindings::{CpuId, kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuFd, VmFd};
 
 use crate::boot::kernel::Entry;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Module};
 use crate::vcpu::exit::{Peripherals, Stop};
 
 /// The mode that the user asks for.
@@ -82,6 +84,17 @@ pub trait Mmu: Send {
         entry: Entry,
     ) -> Result<(), HostError>;
 
+    /// What [`gnomon_abi::boot::BootFacts::quirks`] has to say in this mode on `module`.
+    fn quirks(&self, module: Module) -> u64 {
+        module.quirks()
+    }
+
+    /// KVM_RUN comes next: put in place what it needs; may wait for an event while the guest is
+    /// halted.
+    fn prepare(&mut self, _vcpu: &mut VcpuFd, _peripherals: &Peripherals) -> Handled {
+        Handled::Yes
+    }
+
     /// KVM_RUN has returned without an error: look at the exit first.
     fn on_exit(&mut self, vcpu: &mut VcpuFd, peripherals: &Peripherals) -> Handled;
 
@@ -94,15 +107,10 @@ pub trait Mmu: Send {
     }
 }
 
-/// The mode for `choice`, or why there is none.
-///
-/// # Errors
-/// One line for the user.
-pub fn choose(choice: Choice) -> Result<Box<dyn Mmu>, String> {
+/// The mode for `choice`; `policy` is for the shadow mode.
+pub fn choose(choice: Choice, policy: Policy) -> Box<dyn Mmu> {
     match choice {
-        Choice::Auto | Choice::Nested => Ok(Box::new(nested::Nested)),
-        Choice::Shadow => {
-            Err("--mmu shadow: this gnomon has been built without it; use --mmu nested".into())
-        }
+        Choice::Auto | Choice::Nested => Box::new(nested::Nested),
+        Choice::Shadow => Box::new(shadow::Shadow::new(policy)),
     }
 }

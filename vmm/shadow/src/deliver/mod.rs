@@ -96,15 +96,20 @@ pub enum Event {
     Exception(Exception),
     /// An interrupt from outside.
     Interrupt(u8),
-    /// `int n`, `int3`, `into`: the gate's DPL counts.
-    Software(u8),
+    /// `int n`, `int3`, `into`: the gate's DPL counts. RIP is behind it.
+    Software {
+        /// The vector.
+        vector: u8,
+        /// Where the instruction is: what faults that its delivery raises are about.
+        from: u64,
+    },
 }
 
 impl Event {
     fn vector(&self) -> u8 {
         match *self {
             Event::Exception(e) => e.vector,
-            Event::Interrupt(v) | Event::Software(v) => v,
+            Event::Interrupt(vector) | Event::Software { vector, .. } => vector,
         }
     }
 }
@@ -159,7 +164,13 @@ pub fn deliver(
         }
         match attempt(cpu, platform, event) {
             Ok(()) => return Ok(()),
-            Err(_) if event.vector() == vector::DF => return Err(triple),
+            Err(next) if let Event::Software { from, .. } = event => {
+                cpu.rip = from;
+                event = Event::Exception(next);
+            }
+            Err(_) if matches!(event, Event::Exception(e) if e.vector == vector::DF) => {
+                return Err(triple);
+            }
             Err(next) if doubles(&event, next.vector) => {
                 if next.vector == vector::PF {
                     cpu.cr2 = next.address;
@@ -174,7 +185,7 @@ pub fn deliver(
 
 fn attempt(cpu: &mut VirtCpu, platform: &mut impl Platform, event: Event) -> Result<(), Exception> {
     let vector = event.vector();
-    let external = u32::from(!matches!(event, Event::Software(_)));
+    let external = u32::from(!matches!(event, Event::Software { .. }));
     let idt_error = u32::from(vector) * 8 + 2 + external;
     let at = u64::from(vector) * 16;
     if at + 15 > u64::from(cpu.idtr.limit) {
@@ -187,7 +198,7 @@ fn attempt(cpu: &mut VirtCpu, platform: &mut impl Platform, event: Event) -> Res
     if kind != 0xe && kind != 0xf {
         return Err(Exception::with_error(vector::GP, idt_error));
     }
-    if matches!(event, Event::Software(_)) && dpl < cpu.cpl {
+    if matches!(event, Event::Software { .. }) && dpl < cpu.cpl {
         return Err(Exception::with_error(vector::GP, idt_error));
     }
     if low & (1 << 47) == 0 {

@@ -41,7 +41,7 @@ fn write_cr(
             platform.cr3_loaded(cpu);
         }
         Register::CR4 => {
-            if value & !cr4::OFFERED != 0 || value & cr4::PAE == 0 {
+            if value & !cpu.cr4_offered != 0 || value & cr4::PAE == 0 {
                 return Err(Exception::GP0.into());
             }
             let changed = cpu.cr4 ^ value;

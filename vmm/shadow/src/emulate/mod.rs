@@ -19,6 +19,8 @@ mod syscall;
 #[cfg(test)]
 mod tests;
 
+pub use syscall::enter as enter_syscall;
+
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic};
 
 use crate::cpu::VirtCpu;
@@ -348,6 +350,39 @@ fn dispatch(cpu: &mut VirtCpu, platform: &mut impl Platform, i: &Instruction) ->
         string::execute,
     );
     NOT_MINE
+}
+
+/// Whether an instruction raises an exception in ring 3 for being what it is: one that a
+/// deprivileged kernel means to be carried out.
+pub fn traps_in_ring3(i: &Instruction) -> bool {
+    use Mnemonic as M;
+    let register = |n: u32| {
+        if i.op_count() > n && i.op_kind(n) == iced_x86::OpKind::Register {
+            i.op_register(n)
+        } else {
+            iced_x86::Register::None
+        }
+    };
+    match i.mnemonic() {
+        M::Mov => {
+            let (to, from) = (register(0), register(1));
+            to.is_cr() || to.is_dr() || from.is_cr() || from.is_dr() || to.is_segment_register()
+        }
+        M::Pop => register(0).is_segment_register(),
+        M::Cli | M::Sti | M::Hlt | M::Clts | M::Lmsw | M::Invlpg | M::Invpcid => true,
+        M::Wbinvd | M::Wbnoinvd | M::Invd | M::Rdmsr | M::Wrmsr | M::Swapgs => true,
+        M::Sysret | M::Sysretq | M::Sysenter | M::Sysexit | M::Iret | M::Iretd | M::Iretq => true,
+        M::In | M::Insb | M::Insw | M::Insd | M::Out | M::Outsb | M::Outsw | M::Outsd => true,
+        M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Xsetbv | M::Rdpmc | M::Retf => true,
+        M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw | M::Rdtsc | M::Rdtscp => true,
+        M::Int | M::Monitor | M::Mwait => true,
+        _ => false,
+    }
+}
+
+/// Whether this is a conditional jump, move or set.
+pub fn is_conditional(i: &Instruction) -> bool {
+    i.code().is_jcc_short_or_near() || branch::is_setcc(i) || branch::is_cmov(i)
 }
 
 /// `#GP(0)` unless the guest's kernel runs.

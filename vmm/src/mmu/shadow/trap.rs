@@ -1,0 +1,366 @@
+//! Traps of the deprivileged guest: what each vector means, and what is done about it.
+
+use std::collections::HashMap;
+
+use gnomon_shadow::cpu::{VirtCpu, flag, reg};
+use gnomon_shadow::deliver::{Event, Exception, deliver, has_error_code, vector};
+use gnomon_shadow::emulate::{self, Platform, Step, enter_syscall, execute, fetch, traps_in_ring3};
+use gnomon_shadow::tables::Outcome;
+use gnomon_shadow::tables::walk::{Access, Kind};
+use iced_x86::{Instruction, Mnemonic};
+
+use super::Counters;
+use super::monitor::GATE_VA;
+use super::world::Outside;
+use crate::vcpu::exit::Stop;
+
+/// Instructions looked at behind one that has trapped, to find the next that would.
+const LEARN: u8 = 72;
+/// Addresses remembered.
+const REMEMBERED: usize = 4096;
+/// Hidden faults at one place without progress, after which something is wrong.
+const STUCK: u32 = 256;
+
+/// Flags that the true RFLAGS cannot hold for the guest.
+const VIRTUAL: u64 = flag::IF | flag::IOPL;
+/// Flags that the true RFLAGS must not have while the guest's kernel runs, because ring 3 obeys
+/// them and ring 0 does not.
+const USER_ONLY: u64 = flag::AC | flag::NT;
+
+/// The virtual processor's state between traps.
+pub struct Guest {
+    /// What the guest knows of.
+    pub cpu: VirtCpu,
+    /// After HLT.
+    pub halted: bool,
+    /// The last page fault that the guest has seen; when it returns, that page is likely to be
+    /// used.
+    pub last_fault: Option<(u64, Access)>,
+    /// How many instructions at an address are worth carrying out at once.
+    ahead: HashMap<u64, u8>,
+    /// The last hidden fault, and how often it has come.
+    repeated: ((u64, u64), u32),
+    /// What has been counted.
+    pub counters: Counters,
+}
+
+impl Guest {
+    /// A guest at the start.
+    pub fn new(cpu: VirtCpu) -> Self {
+        Self {
+            cpu,
+            halted: false,
+            last_fault: None,
+            ahead: HashMap::new(),
+            repeated: ((0, 0), 0),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes over the true flags.
+    pub fn take_flags(&mut self, rflags: u64) {
+        let mut kept = VIRTUAL;
+        if self.cpu.cpl == 0 {
+            kept |= USER_ONLY;
+        }
+        self.cpu.rflags = (rflags & flag::ALL & !(kept | flag::VM)) | self.cpu.rflags & kept;
+        // At least one instruction has been carried out since.
+        self.cpu.interrupt_shadow = false;
+    }
+
+    /// The flags for ring 3.
+    pub fn true_flags(&self) -> u64 {
+        let mut hidden = VIRTUAL | flag::VM | flag::VIF | flag::VIP;
+        if self.cpu.cpl == 0 {
+            hidden |= USER_ONLY;
+        }
+        (self.cpu.rflags & !hidden) | flag::IF | flag::ONE
+    }
+
+    /// Deals with a trap; the registers have been taken over. `error` and `cr2` as far as the
+    /// vector has them.
+    ///
+    /// # Errors
+    /// Why the run ends.
+    pub fn trap(
+        &mut self,
+        out: &mut Outside<'_>,
+        vector: u8,
+        error: u32,
+        cr2: u64,
+    ) -> Result<(), Stop> {
+        match vector {
+            vector::PF => self.page_fault(out, cr2, error)?,
+            vector::GP | vector::NP | vector::SS | vector::TS => {
+                self.protection_fault(out, vector, error)?;
+            }
+            vector::UD => self.invalid_opcode(out)?,
+            // One byte each; ring 3 has raised it itself.
+            vector::BP | vector::OF => {
+                let from = self.cpu.rip.wrapping_sub(1);
+                self.deliver(out, Event::Software { vector, from })?;
+            }
+            vector::DB => {
+                self.counters.exceptions += 1;
+                if self.cpu.rflags & flag::TF != 0 {
+                    self.cpu.dr[6] |= 1 << 14;
+                }
+                self.deliver(out, Event::Exception(Exception::plain(vector)))?;
+            }
+            _ => {
+                self.counters.exceptions += 1;
+                let error = if has_error_code(vector) { error } else { 0 };
+                let e = Exception::with_error(vector, error);
+                self.deliver(out, Event::Exception(e))?;
+            }
+        }
+        self.run_ahead(out)
+    }
+
+    /// SYSCALL has been executed: RIP, as RCX has it, is behind it, the flags as R11 has them.
+    ///
+    /// # Errors
+    /// Why the run ends.
+    pub fn syscall(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        self.counters.syscalls += 1;
+        let before = self.cpu.rip.wrapping_sub(2);
+        if let Err(e) = enter_syscall(&mut self.cpu) {
+            self.cpu.rip = before;
+            self.deliver(out, Event::Exception(e))?;
+        }
+        self.run_ahead(out)
+    }
+
+    fn page_fault(&mut self, out: &mut Outside<'_>, va: u64, error: u32) -> Result<(), Stop> {
+        let access = Access::from_error(error, self.cpu.is_user());
+        let world = &mut *out.world;
+        match world.tables.fault(&world.ram, va, access) {
+            Outcome::Filled => {
+                self.counters.hidden += 1;
+                let place = (self.cpu.rip, va);
+                if self.repeated.0 == place {
+                    self.repeated.1 += 1;
+                    if self.repeated.1 > STUCK {
+                        return Err(Stop::Mode(format!(
+                            "the shadow mode makes no progress at {va:#x} (error code {error:#x}): \
+                             this host cannot map that address"
+                        )));
+                    }
+                } else {
+                    self.repeated = (place, 0);
+                }
+                Ok(())
+            }
+            Outcome::Fault(fault) => {
+                self.counters.page_faults += 1;
+                self.last_fault = Some((va, access));
+                let e = Exception::page_fault(va, fault.error);
+                self.deliver(out, Event::Exception(e))
+            }
+            Outcome::Mmio(_) => {
+                self.counters.mmio += 1;
+                self.emulate(out)
+            }
+            Outcome::Emulate(_) => {
+                self.counters.traced += 1;
+                self.emulate(out)
+            }
+        }
+    }
+
+    fn protection_fault(
+        &mut self,
+        out: &mut Outside<'_>,
+        vector: u8,
+        error: u32,
+    ) -> Result<(), Stop> {
+        let instruction = match self.fetch(out) {
+            Ok(instruction) => instruction,
+            // Another processor, or a device, has changed it meanwhile: try again.
+            Err(_) => return Ok(()),
+        };
+        if traps_in_ring3(&instruction) {
+            self.counters.privileged += 1;
+            return self.carry_out(out, &instruction);
+        }
+        self.counters.exceptions += 1;
+        let e = Exception::with_error(vector, error);
+        self.deliver(out, Event::Exception(e))
+    }
+
+    fn invalid_opcode(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        if let Ok(instruction) = fetch(&self.cpu, out) {
+            let software = matches!(instruction.mnemonic(), Mnemonic::Int | Mnemonic::Int3);
+            let kernel = self.cpu.cpl == 0 && traps_in_ring3(&instruction);
+            if software || kernel {
+                self.counters.privileged += 1;
+                return self.carry_out(out, &instruction);
+            }
+        }
+        self.counters.exceptions += 1;
+        self.deliver(out, Event::Exception(Exception::UD))
+    }
+
+    fn fetch(&mut self, out: &mut Outside<'_>) -> Result<Instruction, Exception> {
+        fetch(&self.cpu, out)
+    }
+
+    /// Carries out the instruction at RIP.
+    fn emulate(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        match self.fetch(out) {
+            Ok(instruction) => self.carry_out(out, &instruction),
+            Err(e) => self.deliver(out, Event::Exception(e)),
+        }
+    }
+
+    fn carry_out(&mut self, out: &mut Outside<'_>, i: &Instruction) -> Result<(), Stop> {
+        let stepping = self.cpu.rflags & flag::TF != 0;
+        match execute(&mut self.cpu, out, i) {
+            Ok(Step::Done) if stepping => {
+                self.cpu.dr[6] |= 1 << 14;
+                self.deliver(out, Event::Exception(Exception::plain(vector::DB)))?;
+            }
+            Ok(Step::Done) => {}
+            Ok(Step::Halt) => self.halted = true,
+            Ok(Step::Exception(e)) => {
+                self.counters.exceptions += 1;
+                self.deliver(out, Event::Exception(e))?;
+            }
+            Ok(Step::Software(vector)) => {
+                self.deliver(
+                    out,
+                    Event::Software {
+                        vector,
+                        from: i.ip(),
+                    },
+                )?;
+            }
+            Err(unknown) => return Err(Stop::Mode(format!("the shadow mode meets an {unknown}"))),
+        }
+        match out.world.stop.take() {
+            Some(stop) => Err(stop),
+            None => Ok(()),
+        }
+    }
+
+    /// Delivers an event to the guest.
+    ///
+    /// # Errors
+    /// A triple fault.
+    pub fn deliver(&mut self, out: &mut Outside<'_>, event: Event) -> Result<(), Stop> {
+        deliver(&mut self.cpu, out, event).map_err(|triple| {
+            log::error!("{triple}");
+            Stop::TripleFault
+        })
+    }
+
+    /// Goes on with what comes next as long as another instruction that traps is near: each trap
+    /// saved is worth hundreds of instructions carried out here. What is worth it is learned.
+    fn run_ahead(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        let start = self.cpu.rip;
+        let known = self.ahead.get(&start).copied();
+        let mut useful = 0;
+        for n in 1..=known.unwrap_or(LEARN) {
+            if self.cpu.cpl != 0 || self.halted || self.cpu.rflags & flag::TF != 0 {
+                break;
+            }
+            let Ok(i) = self.fetch(out) else { break };
+            // The processor reads its clock itself.
+            let clock = matches!(i.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp);
+            let traps = traps_in_ring3(&i) && !clock;
+            if !traps && !is_plain(&i) {
+                break;
+            }
+            match execute(&mut self.cpu, out, &i) {
+                Ok(Step::Done) => {}
+                Ok(Step::Halt) => self.halted = true,
+                // It comes again, from the processor itself.
+                Ok(_) | Err(_) => break,
+            }
+            self.counters.ahead += 1;
+            if traps {
+                useful = n;
+                self.counters.merged += 1;
+            }
+            if let Some(stop) = out.world.stop.take() {
+                return Err(stop);
+            }
+        }
+        if known.is_none() {
+            if self.ahead.len() >= REMEMBERED {
+                self.ahead.clear();
+            }
+            self.ahead.insert(start, useful);
+        }
+        Ok(())
+    }
+
+    /// Whether a `#GP` at the gate is a SYSCALL that stayed in ring 3: the two bytes before the
+    /// return address tell.
+    pub fn is_gated_syscall(&self, out: &mut Outside<'_>) -> bool {
+        let mut bytes = [0; 2];
+        let at = self.cpu.gpr[reg::RCX].wrapping_sub(2);
+        let access = Access {
+            kind: Kind::Fetch,
+            user: self.cpu.is_user(),
+        };
+        gnomon_shadow::tables::entry::canonical(at)
+            && out.read(&self.cpu, at, &mut bytes, access).is_ok()
+            && bytes == [0x0f, 0x05]
+    }
+
+    /// A program has jumped to the gate: there is nothing that it may execute.
+    ///
+    /// # Errors
+    /// A triple fault.
+    pub fn refuse_gate(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        let mut error = if self.cpu.is_user() { 4 } else { 0 };
+        if self.cpu.paging().mode.nxe || self.cpu.paging().mode.smep {
+            error |= 0x10;
+        }
+        self.deliver(out, Event::Exception(Exception::page_fault(GATE_VA, error)))
+    }
+}
+
+/// Whether an instruction that does not trap may be carried out on the way to one that does: the
+/// emulator knows it, and it is over at once.
+fn is_plain(i: &Instruction) -> bool {
+    use Mnemonic as M;
+    if i.has_rep_prefix() || i.has_repne_prefix() || i.has_lock_prefix() {
+        return false;
+    }
+    emulate::is_conditional(i)
+        || matches!(
+            i.mnemonic(),
+            M::Mov
+                | M::Movzx
+                | M::Movsx
+                | M::Movsxd
+                | M::Lea
+                | M::Push
+                | M::Pop
+                | M::Add
+                | M::Sub
+                | M::And
+                | M::Or
+                | M::Xor
+                | M::Not
+                | M::Neg
+                | M::Inc
+                | M::Dec
+                | M::Cmp
+                | M::Test
+                | M::Shl
+                | M::Shr
+                | M::Sar
+                | M::Bt
+                | M::Jmp
+                | M::Call
+                | M::Ret
+                | M::Nop
+                | M::Endbr64
+                | M::Cld
+                | M::Xchg
+                | M::Cdqe
+        )
+}
