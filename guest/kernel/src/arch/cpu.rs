@@ -1,5 +1,6 @@
 //! Control registers, MSRs, CPUID, and what this processor offers.
 
+use gnomon_abi::boot::NO_XSAVE_IN_RING0;
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, CpuidResult};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -156,7 +157,7 @@ pub fn init() {
     let leaf7 = if max >= 7 { cpuid(7, 0) } else { CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 } };
     let mut features = 0;
     let mut cr4 = read_cr4() | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-    if leaf1.ecx & 1 << 26 != 0 {
+    if leaf1.ecx & 1 << 26 != 0 && !super::boot::has_quirk(NO_XSAVE_IN_RING0) {
         features |= XSAVE;
         cr4 |= CR4_OSXSAVE;
         if cpuid(0xd, 1).eax & 1 != 0 {
