@@ -216,6 +216,10 @@ impl<D: BlockDevice> Ext2<D> {
     /// Phase 5.
     fn apply_removals(&mut self) -> Result<(), D> {
         let inodes = self.geometry.inodes;
+        for hint in self.room_hints.values_mut() {
+            // The entry there may be about to be joined to another.
+            hint.1 = 0;
+        }
         while let Some((block, offsets)) = self.pending.removals.pop_first() {
             let data = match self.buffer_mut(block, Kind::Content) {
                 Ok(buffer) => &mut buffer.data,

@@ -26,6 +26,15 @@ pub(crate) struct Found {
     pub kind: u8,
 }
 
+/// Where in a directory there is room for an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Device block.
+    pub block: u64,
+    /// Offset of the entry that has room, or is unused.
+    at: usize,
+}
+
 /// What a search for a name finds.
 pub(crate) enum Probe {
     Here(Found),
@@ -63,6 +72,12 @@ impl<D: BlockDevice> Ext2<D> {
     /// Search `dir` for `name`.
     pub(crate) fn probe(&mut self, dir: InodeNumber, name: &[u8]) -> Result<Probe, D> {
         let blocks = self.directory_blocks(dir)?;
+        if let Some(absent) = &self.absent
+            && absent.0 == dir.0
+            && *absent.1 == *name
+        {
+            return Ok(Probe::Absent);
+        }
         let inodes = self.geometry.inodes;
         let mut result = Probe::Absent;
         for file_block in 0..blocks {
@@ -72,13 +87,13 @@ impl<D: BlockDevice> Ext2<D> {
             let Some(buffer) = self.cache.peek(block) else {
                 continue;
             };
-            for entry in entries(&buffer.data, inodes) {
-                let entry = entry.map_err(broken)?;
-                if entry.name != name || entry.ino == 0 {
-                    continue;
-                }
+            let mut start = 0;
+            while let Some(entry) =
+                dirent::find(&buffer.data, start, inodes, name).map_err(broken)?
+            {
                 if removed.is_some_and(|offsets| offsets.contains(&(entry.offset as u16))) {
                     result = Probe::Removed;
+                    start = entry.offset + entry.len;
                     continue;
                 }
                 return Ok(Probe::Here(Found {
@@ -89,6 +104,9 @@ impl<D: BlockDevice> Ext2<D> {
                     kind: entry.kind,
                 }));
             }
+        }
+        if matches!(result, Probe::Absent) {
+            self.absent = Some((dir.0, name.into()));
         }
         Ok(result)
     }
@@ -189,31 +207,40 @@ impl<D: BlockDevice> Ext2<D> {
     }
 
     /// Make sure that `dir` has room for an entry with a name of `len` bytes, growing it if need
-    /// be; returns the device block.
-    pub(crate) fn reserve(&mut self, dir: InodeNumber, len: usize) -> Result<u64, D> {
+    /// be. The room is good until an entry of `dir` changes.
+    pub(crate) fn reserve(&mut self, dir: InodeNumber, len: usize) -> Result<Room, D> {
         let blocks = self.directory_blocks(dir)?;
         let inodes = self.geometry.inodes;
-        let hint = self.room_hints.get(&dir.0).copied().unwrap_or(0);
-        for file_block in hint.min(blocks)..blocks {
+        let (first, mut start) = self.room_hints.get(&dir.0).copied().unwrap_or((0, 0));
+        for file_block in first..blocks {
             let block = self.directory_block(dir, file_block)?;
             let data = &self.buffer(block, Kind::Content)?.data;
-            if dirent::room(data, inodes, len).map_err(broken)?.is_some() {
-                if file_block != hint {
-                    self.set_room_hint(dir, file_block);
-                }
-                return Ok(block);
+            let room = dirent::room(data, usize::from(start), inodes, len).map_err(broken)?;
+            if let Some(at) = room {
+                self.set_room_hint(dir, file_block, at);
+                return Ok(Room { block, at });
             }
+            start = 0;
         }
         let block = self.append_block(dir, blocks)?;
-        self.set_room_hint(dir, blocks);
-        Ok(block)
+        self.set_room_hint(dir, blocks, 0);
+        Ok(Room { block, at: 0 })
     }
 
-    fn set_room_hint(&mut self, dir: InodeNumber, file_block: u32) {
+    /// Room in one block of a directory, None if it is full.
+    pub(crate) fn room_in(&mut self, block: u64, len: usize) -> Result<Option<Room>, D> {
+        let inodes = self.geometry.inodes;
+        let data = &self.buffer(block, Kind::Content)?.data;
+        let room = dirent::room(data, 0, inodes, len).map_err(broken)?;
+        Ok(room.map(|at| Room { block, at }))
+    }
+
+    /// Note where the next search for room shall begin.
+    fn set_room_hint(&mut self, dir: InodeNumber, file_block: u32, offset: usize) {
         if self.room_hints.len() >= 64 {
             self.room_hints.clear();
         }
-        self.room_hints.insert(dir.0, file_block);
+        self.room_hints.insert(dir.0, (file_block, offset as u16));
     }
 
     /// Grow `dir`, which has `blocks` blocks, by an empty one.
@@ -226,22 +253,17 @@ impl<D: BlockDevice> Ext2<D> {
         Ok(block)
     }
 
-    /// Add an entry to a block that [`Ext2::reserve`] has returned, or that has room by chance.
-    /// Returns its offset, None without room.
+    /// Add an entry where there is room for it; returns its offset.
     pub(crate) fn insert(
         &mut self,
-        block: u64,
+        room: &Room,
         name: &[u8],
         ino: u32,
         kind: u8,
-    ) -> Result<Option<usize>, D> {
-        let inodes = self.geometry.inodes;
-        let data = &self.buffer(block, Kind::Content)?.data;
-        let Some(at) = dirent::room(data, inodes, name.len()).map_err(broken)? else {
-            return Ok(None);
-        };
-        let data = &mut self.buffer_mut(block, Kind::Content)?.data;
-        Ok(Some(dirent::insert(data, at, name, ino, kind)))
+    ) -> Result<usize, D> {
+        self.absent = None;
+        let data = &mut self.buffer_mut(room.block, Kind::Content)?.data;
+        Ok(dirent::insert(data, room.at, name, ino, kind))
     }
 
     /// Take an entry out of sight; its place is used again after the next commit.
@@ -251,8 +273,10 @@ impl<D: BlockDevice> Ext2<D> {
             .entry(found.block)
             .or_default()
             .push(found.offset as u16);
-        if let Some(hint) = self.room_hints.get_mut(&dir.0) {
-            *hint = (*hint).min(found.file_block);
+        if let Some(hint) = self.room_hints.get_mut(&dir.0)
+            && hint.0 >= found.file_block
+        {
+            *hint = (found.file_block, 0);
         }
     }
 

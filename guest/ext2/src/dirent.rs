@@ -75,19 +75,56 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+/// The first entry called `name` in a block, from the entry at `start` on.
+///
+/// This is what a path costs, so it looks at no more than it must: at each entry's lengths, and at
+/// the name if the length fits.
+pub(crate) fn find<'a>(
+    data: &'a [u8],
+    start: usize,
+    inodes: u32,
+    name: &[u8],
+) -> Result<Option<Entry<'a>>, &'static str> {
+    let mut offset = start;
+    while let Some(header) = data.get(offset..offset + HEADER) {
+        let len = usize::from(u16_at(header, 4));
+        let end = offset + len;
+        if len < HEADER + 4 || !len.is_multiple_of(4) || end > data.len() {
+            return Err(BROKEN);
+        }
+        if usize::from(header[6]) == name.len()
+            && data[offset + HEADER..end].starts_with(name)
+            && u32_at(header, 0) != 0
+        {
+            return entries(&data[offset..], inodes)
+                .next()
+                .transpose()
+                .map(|entry| entry.map(|entry| Entry { offset, ..entry }));
+        }
+        offset = end;
+    }
+    match offset == data.len() {
+        true => Ok(None),
+        false => Err(BROKEN),
+    }
+}
+
 /// Bytes that an entry needs.
 pub(crate) fn needed(name_len: usize) -> usize {
     (HEADER + name_len).next_multiple_of(4)
 }
 
-/// Where in the block an entry with a name of `name_len` bytes fits.
+/// Where in the block an entry with a name of `name_len` bytes fits, from the entry at `start` on.
 pub(crate) fn room(
     data: &[u8],
+    start: usize,
     inodes: u32,
     name_len: usize,
 ) -> Result<Option<usize>, &'static str> {
     let need = needed(name_len);
-    for entry in entries(data, inodes) {
+    let mut walk = entries(data, inodes);
+    walk.offset = start;
+    for entry in walk {
         let entry = entry?;
         let taken = match entry.ino {
             0 => 0,
@@ -184,7 +221,7 @@ mod tests {
     }
 
     fn add(data: &mut [u8], name: &[u8], ino: u32) -> Option<usize> {
-        let at = room(data, 100, name.len()).unwrap()?;
+        let at = room(data, 0, 100, name.len()).unwrap()?;
         Some(insert(data, at, name, ino, 1))
     }
 
@@ -201,6 +238,9 @@ mod tests {
         );
         remove(&mut data, 100, &[first as u16, third as u16]).unwrap();
         assert_eq!(names(&data), [&b"."[..], b"..", b"second"]);
+        let found = find(&data, 0, 100, b"second").unwrap().unwrap();
+        assert_eq!((found.offset, found.ino), (second, 13));
+        assert!(find(&data, 0, 100, b"first").unwrap().is_none());
         remove(&mut data, 100, &[second as u16]).unwrap();
         assert_eq!(names(&data), [&b"."[..], b".."]);
     }
@@ -221,7 +261,7 @@ mod tests {
         empty_block(&mut data);
         while add(&mut data, &[b'n'; 100], 5).is_some() {}
         assert_eq!(names(&data).len(), 1024 / 108);
-        assert_eq!(room(&data, 100, 100), Ok(None));
+        assert_eq!(room(&data, 0, 100, 100), Ok(None));
     }
 
     #[test]
@@ -231,6 +271,9 @@ mod tests {
             first_block(&mut data, 11, 2, 2);
             data[offset] = value;
             assert!(entries(&data, 100).any(|entry| entry.is_err()));
+            if offset >= 4 && value != 0xff {
+                assert!(find(&data, 0, 100, b"name").is_err());
+            }
         }
     }
 }

@@ -207,8 +207,11 @@ pub struct Ext2<D: BlockDevice> {
     pub(crate) pending: Pending,
     /// Inodes without links that are not released yet.
     pub(crate) orphans: BTreeSet<u32>,
-    /// Directory block (by file block) at which to look for room, by directory.
-    pub(crate) room_hints: BTreeMap<u32, u32>,
+    /// Where to look for room first, by directory: block of the directory, offset of an entry.
+    pub(crate) room_hints: BTreeMap<u32, (u32, u16)>,
+    /// The last name that was not found, and in which directory: whoever looks before creating
+    /// need not have it looked for again. Forgotten when any entry is made.
+    pub(crate) absent: Option<(u32, Box<[u8]>)>,
     pub(crate) now: Timestamp,
     pub(crate) read_only: bool,
     /// A contradiction was met while changing something: change nothing any more.
@@ -245,6 +248,7 @@ impl<D: BlockDevice> Ext2<D> {
             pending: Pending::default(),
             orphans: BTreeSet::new(),
             room_hints: BTreeMap::new(),
+            absent: None,
             now,
             read_only: access == Access::ReadOnly || unknown,
             broken: false,

@@ -4,7 +4,7 @@ use crate::{
     BlockDevice, Error, Ext2, FileKind, InodeNumber, Timestamp,
     cache::Kind,
     fs::Result,
-    layout::{inode, put_u32, u32_at},
+    layout::{inode, put_u32, u16_at, u32_at},
 };
 
 /// Where the pointer to a file block is found: an index into the inode's pointers, then one for
@@ -65,19 +65,26 @@ impl<D: BlockDevice> Ext2<D> {
         mapped.min((1u64 << 41) - indirect * self.geometry.block_size as u64)
     }
 
-    /// Refuse inodes without blocks, or with blocks that are mapped in a way of ext4's.
-    fn check_mapped(&mut self, ino: InodeNumber) -> Result<FileKind, D> {
-        let kind = self.kind(ino)?;
-        if !matches!(
-            kind,
-            FileKind::Regular | FileKind::Directory | FileKind::Symlink
-        ) {
-            return Err(Error::Invalid);
+    /// The bytes of an inode that must be in use and have blocks, mapped as in ext2.
+    fn mapped(&mut self, ino: InodeNumber) -> Result<(FileKind, &[u8]), D> {
+        let orphan = || self.orphans.contains(&ino.0);
+        let (block, offset) = self.locate(ino.0)?;
+        let size = self.geometry.inode_size;
+        let buffer = self.cache.get(&self.device, block, Kind::Table)?;
+        let slot = &buffer.data[offset..offset + size];
+        if u16_at(slot, inode::LINKS) == 0 && !orphan() {
+            return Err(Error::Stale);
         }
-        if u32_at(self.slot(ino.0)?, inode::FLAGS) & inode::FLAGS_UNSUPPORTED != 0 {
-            return Err(Error::Corrupt("an inode is mapped in an unknown way"));
+        match FileKind::from_mode(u16_at(slot, inode::MODE)) {
+            Some(kind @ (FileKind::Regular | FileKind::Directory | FileKind::Symlink)) => {
+                if u32_at(slot, inode::FLAGS) & inode::FLAGS_UNSUPPORTED != 0 {
+                    return Err(Error::Corrupt("an inode is mapped in an unknown way"));
+                }
+                Ok((kind, slot))
+            }
+            Some(_) => Err(Error::Invalid),
+            None => Err(Error::Corrupt("an inode's mode has no known kind")),
         }
-        Ok(kind)
     }
 
     /// The device block (byte address divided by [`Ext2::block_size`]) of a file block; None for a
@@ -94,13 +101,12 @@ impl<D: BlockDevice> Ext2<D> {
         file_block: u64,
         max: u32,
     ) -> Result<(Option<u64>, u32), D> {
-        self.check_mapped(ino)?;
         let pointers = self.geometry.pointers() as usize;
+        let limit = self.geometry.blocks;
+        let (_, slot) = self.mapped(ino)?;
         let Some(path) = Path::new(file_block, pointers as u32) else {
             return Ok((None, max.max(1)));
         };
-        let limit = self.geometry.blocks;
-        let slot = self.slot(ino.0)?;
         let array = &slot[inode::BLOCK..inode::BLOCK + 60];
         if path.len == 1 {
             let (first, run) = run_in(array, path.index[0], inode::DIRECT, max, limit);
@@ -150,7 +156,7 @@ impl<D: BlockDevice> Ext2<D> {
 
     /// Give the hole at `file_block` a block.
     pub(crate) fn map_alloc_inner(&mut self, ino: InodeNumber, file_block: u64) -> Result<u64, D> {
-        let kind = self.check_mapped(ino)?;
+        let (kind, _) = self.mapped(ino)?;
         if file_block >= self.max_size() / self.geometry.block_size as u64 {
             return Err(Error::FileTooBig);
         }

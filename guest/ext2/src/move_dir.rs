@@ -39,6 +39,10 @@ impl<D: BlockDevice> Ext2<D> {
                 self.check_links(new_dir.0)?;
             }
         }
+        // Entries are going to be joined, so remembered offsets mean nothing any more.
+        self.absent = None;
+        self.room_hints.remove(&old_dir.0);
+        self.room_hints.remove(&new_dir.0);
         let mut replaced = None;
         if let Some(target) = target {
             if InodeNumber(target.ino) == InodeNumber::ROOT {
@@ -50,6 +54,8 @@ impl<D: BlockDevice> Ext2<D> {
         if old_dir != new_dir || !self.rename_in_block(old_dir, old_name, new_name)? {
             self.move_between(old_dir, old_name, new_dir, new_name)?;
         }
+        self.room_hints.remove(&new_dir.0);
+        self.absent = None;
         self.touch(moved.0, false)?;
         self.touch(old_dir.0, true)?;
         if old_dir != new_dir {
@@ -84,7 +90,7 @@ impl<D: BlockDevice> Ext2<D> {
         let found = self.find(dir, old)?;
         let mut data = self.buffer(found.block, Kind::Content)?.data.clone();
         dirent::remove(&mut data, inodes, &[found.offset as u16]).map_err(broken)?;
-        let Some(at) = dirent::room(&data, inodes, new.len()).map_err(broken)? else {
+        let Some(at) = dirent::room(&data, 0, inodes, new.len()).map_err(broken)? else {
             return Ok(false);
         };
         dirent::insert(&mut data, at, new, found.ino, found.kind);
@@ -100,7 +106,7 @@ impl<D: BlockDevice> Ext2<D> {
         new_dir: InodeNumber,
         new_name: &[u8],
     ) -> Result<(), D> {
-        let to = self.reserve(new_dir, new_name.len())?;
+        let to = self.reserve(new_dir, new_name.len())?.block;
         self.commit()?;
         let from = self.find(old_dir, old_name)?;
         let mut parts = vec![
@@ -129,8 +135,10 @@ impl<D: BlockDevice> Ext2<D> {
         let inodes = self.geometry.inodes;
         let data = &mut self.buffer_mut(parts[0].block, Kind::Content)?.data;
         dirent::remove(data, inodes, &[from.offset as u16]).map_err(broken)?;
-        self.insert(parts[1].block, new_name, from.ino, from.kind)?
+        let room = self
+            .room_in(parts[1].block, new_name.len())?
             .ok_or(Error::Corrupt(dirent::BROKEN))?;
+        self.insert(&room, new_name, from.ino, from.kind)?;
         if let Some(child) = parts.get(2) {
             let dotdot = self.find(InodeNumber(from.ino), b"..")?;
             let kind = self.type_byte(FileKind::Directory);

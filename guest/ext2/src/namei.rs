@@ -3,7 +3,7 @@
 use crate::{
     BlockDevice, Error, Ext2, FileKind, InodeNumber, NewInode, Renamed, Timestamp, Unlinked,
     cache::Kind,
-    dir::{Found, Probe},
+    dir::{Found, Probe, Room},
     dirent,
     fs::Result,
     layout::{LINK_MAX, inode, put_u32, u16_at},
@@ -38,10 +38,10 @@ impl<D: BlockDevice> Ext2<D> {
         new: &NewInode,
     ) -> Result<InodeNumber, D> {
         self.prepare_name(dir, name)?;
-        let block = self.reserve(dir, name.len())?;
+        let room = self.reserve(dir, name.len())?;
         let ino = self.alloc_inode(dir.0, false)?;
         self.init_inode(ino, dir.0, new.kind, new, 1)?;
-        self.enter(dir, block, name, ino, new.kind)?;
+        self.enter(dir, &room, name, ino, new.kind)?;
         Ok(InodeNumber(ino))
     }
 
@@ -69,7 +69,7 @@ impl<D: BlockDevice> Ext2<D> {
     ) -> Result<InodeNumber, D> {
         self.prepare_name(dir, name)?;
         self.check_links(dir.0)?;
-        let block = self.reserve(dir, name.len())?;
+        let room = self.reserve(dir, name.len())?;
         let ino = self.alloc_inode(dir.0, true)?;
         self.init_inode(ino, dir.0, FileKind::Directory, new, 2)?;
         let own = match self.map_alloc_inner(InodeNumber(ino), 0) {
@@ -80,7 +80,7 @@ impl<D: BlockDevice> Ext2<D> {
         dirent::first_block(&mut self.cache.fresh(own).data, ino, dir.0, kind);
         let size = self.geometry.block_size as u32;
         put_u32(self.slot_mut(ino)?, inode::SIZE, size);
-        self.enter(dir, block, name, ino, FileKind::Directory)?;
+        self.enter(dir, &room, name, ino, FileKind::Directory)?;
         self.add_links(dir.0, 1)?;
         Ok(InodeNumber(ino))
     }
@@ -122,7 +122,7 @@ impl<D: BlockDevice> Ext2<D> {
         /// A target shorter than the inode's pointers is stored in their place.
         const FAST: usize = 60;
         self.prepare_name(dir, name)?;
-        let block = self.reserve(dir, name.len())?;
+        let room = self.reserve(dir, name.len())?;
         let ino = self.alloc_inode(dir.0, false)?;
         self.init_inode(ino, dir.0, FileKind::Symlink, new, 1)?;
         if target.len() < FAST {
@@ -136,7 +136,7 @@ impl<D: BlockDevice> Ext2<D> {
             self.cache.fresh(own).data[..target.len()].copy_from_slice(target);
         }
         put_u32(self.slot_mut(ino)?, inode::SIZE, target.len() as u32);
-        self.enter(dir, block, name, ino, FileKind::Symlink)?;
+        self.enter(dir, &room, name, ino, FileKind::Symlink)?;
         Ok(InodeNumber(ino))
     }
 
@@ -167,8 +167,8 @@ impl<D: BlockDevice> Ext2<D> {
         }
         self.prepare_name(dir, name)?;
         self.check_links(ino.0)?;
-        let block = self.reserve(dir, name.len())?;
-        self.enter(dir, block, name, ino.0, kind)?;
+        let room = self.reserve(dir, name.len())?;
+        self.enter(dir, &room, name, ino.0, kind)?;
         self.raise_level(ino.0, dir.0);
         self.add_links(ino.0, 1)?;
         self.touch(ino.0, false)
@@ -299,10 +299,10 @@ impl<D: BlockDevice> Ext2<D> {
         let replaced = match target {
             Some(target) => Some(self.replace(old_dir, &source, new_dir, &target)?),
             None => {
-                let block = self.reserve(new_dir, new_name.len())?;
+                let room = self.reserve(new_dir, new_name.len())?;
                 // The search above may have been before a commit.
                 let source = self.find(old_dir, old_name)?;
-                self.enter(new_dir, block, new_name, moved.0, kind)?;
+                self.enter(new_dir, &room, new_name, moved.0, kind)?;
                 self.hide(old_dir, &source);
                 None
             }
@@ -352,11 +352,12 @@ impl<D: BlockDevice> Ext2<D> {
         self.pending.names += 1;
         let name = format!(".replaced-{}-{}", self.pending.names, target.ino);
         let name = name.as_bytes();
-        if let Some(offset) = self.insert(target.block, name, target.ino, target.kind)? {
+        if let Some(room) = self.room_in(target.block, name.len())? {
+            let offset = self.insert(&room, name, target.ino, target.kind)?;
             return Ok(Found { offset, ..*target });
         }
-        let block = self.reserve(dir, name.len())?;
-        self.insert(block, name, target.ino, target.kind)?;
+        let room = self.reserve(dir, name.len())?;
+        self.insert(&room, name, target.ino, target.kind)?;
         self.commit()?;
         self.find(dir, name)
     }
@@ -398,18 +399,17 @@ impl<D: BlockDevice> Ext2<D> {
         Ok(())
     }
 
-    /// Make the entry in a block that has room for it.
+    /// Make the entry where there is room for it.
     fn enter(
         &mut self,
         dir: InodeNumber,
-        block: u64,
+        room: &Room,
         name: &[u8],
         ino: u32,
         kind: FileKind,
     ) -> Result<(), D> {
         let kind = self.type_byte(kind);
-        self.insert(block, name, ino, kind)?
-            .ok_or(Error::Corrupt(dirent::BROKEN))?;
+        self.insert(room, name, ino, kind)?;
         self.touch(dir.0, true)
     }
 

@@ -129,11 +129,14 @@ pub fn put<D: BlockDevice>(
     Ok(ino)
 }
 
+/// An entry: name, inode, kind.
+pub type Listed = (String, InodeNumber, Option<FileKind>);
+
 /// Names and inodes in a directory, without `.` and `..`, in order of names.
 pub fn list<D: BlockDevice>(
     fs: &mut Ext2<D>,
     dir: InodeNumber,
-) -> Result<Vec<(String, InodeNumber, Option<FileKind>)>, Error<D::Error>> {
+) -> Result<Vec<Listed>, Error<D::Error>> {
     let mut names = Vec::new();
     fs.readdir(dir, 0, |entry| {
         if entry.name != b"." && entry.name != b".." {
