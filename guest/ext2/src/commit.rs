@@ -35,6 +35,9 @@ use alloc::{
     vec::Vec,
 };
 
+/// Neighbouring blocks that are written at once, at most.
+const MOST_PARTS: usize = 16;
+
 /// What has happened since the last commit, as far as its order depends on it.
 #[derive(Default)]
 pub(crate) struct Pending {
@@ -131,10 +134,7 @@ impl<D: BlockDevice> Ext2<D> {
             self.apply_frees()?;
             self.write_kind(Kind::Bitmap)?;
         }
-        self.write_groups()?;
-        if self.superblock_dirty {
-            self.write_superblock()?;
-        }
+        self.write_totals()?;
         Ok(self.device.flush()?)
     }
 
@@ -143,14 +143,30 @@ impl<D: BlockDevice> Ext2<D> {
         self.write_blocks(&blocks)
     }
 
-    /// Write buffers, each with a write of its own.
+    /// Write buffers whose order among themselves does not matter: neighbours at once.
     fn write_blocks(&mut self, blocks: &[u64]) -> Result<(), D> {
         let block_size = self.geometry.block_size as u64;
-        for &block in blocks {
-            if let Some(buffer) = self.cache.peek(block) {
-                self.device.write(block * block_size, &buffer.data)?;
+        let mut rest = blocks;
+        while let Some(&first) = rest.first() {
+            let run = (first..)
+                .zip(rest)
+                .take(MOST_PARTS)
+                .take_while(|&(expected, &block)| block == expected)
+                .count();
+            let (now, later) = rest.split_at(run);
+            let mut parts = [&[][..]; MOST_PARTS];
+            for (part, &block) in parts.iter_mut().zip(now) {
+                *part = match self.cache.peek(block) {
+                    Some(buffer) => &buffer.data,
+                    None => return Err(Error::Corrupt("a changed block has been forgotten")),
+                };
+            }
+            self.device
+                .write_vectored(first * block_size, &parts[..run])?;
+            for &block in now {
                 self.cache.written(block);
             }
+            rest = later;
         }
         Ok(())
     }

@@ -20,6 +20,15 @@ pub trait BlockDevice {
     /// Store `data` at `offset`.
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Self::Error>;
 
+    /// Store `parts`, one after the other, from `offset` on: as one write, if the device can do
+    /// that; otherwise they are copied together first.
+    fn write_vectored(&mut self, offset: u64, parts: &[&[u8]]) -> Result<(), Self::Error> {
+        match parts {
+            [part] => self.write(offset, part),
+            parts => self.write(offset, &parts.concat()),
+        }
+    }
+
     /// Return when all that has been written will outlive a loss of power.
     fn flush(&mut self) -> Result<(), Self::Error>;
 }
@@ -96,6 +105,10 @@ impl<D: BlockDevice + ?Sized> BlockDevice for &mut D {
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), D::Error> {
         (**self).write(offset, data)
+    }
+
+    fn write_vectored(&mut self, offset: u64, parts: &[&[u8]]) -> Result<(), D::Error> {
+        (**self).write_vectored(offset, parts)
     }
 
     fn flush(&mut self) -> Result<(), D::Error> {

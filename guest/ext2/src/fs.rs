@@ -199,6 +199,7 @@ impl Group {
 pub struct Ext2<D: BlockDevice> {
     pub(crate) device: D,
     pub(crate) geometry: Geometry,
+    /// The superblock, and what lies between it and the group descriptors.
     pub(crate) superblock: Box<[u8]>,
     pub(crate) superblock_dirty: bool,
     pub(crate) groups: Vec<Group>,
@@ -235,6 +236,11 @@ impl<D: BlockDevice> Ext2<D> {
                 Problem::Corrupt(what) => Error::Corrupt(what),
                 Problem::Unsupported(what) => Error::Unsupported(what),
             })?;
+        if geometry.block_size > 2 * SUPERBLOCK_SIZE {
+            let len = geometry.block_size - SUPERBLOCK_OFFSET as usize;
+            superblock = vec![0; len].into_boxed_slice();
+            device.read(SUPERBLOCK_OFFSET, &mut superblock)?;
+        }
         let known = sb::RO_COMPAT_SPARSE_SUPER | sb::RO_COMPAT_LARGE_FILE;
         let unknown = u32_at(&superblock, sb::REVISION) > 0
             && u32_at(&superblock, sb::RO_COMPAT) & !known != 0;
@@ -428,28 +434,41 @@ impl<D: BlockDevice> Ext2<D> {
 
     pub(crate) fn write_superblock(&mut self) -> Result<(), D> {
         put_u32(&mut self.superblock, sb::WRITE_TIME, self.now.sec as u32);
-        self.device.write(SUPERBLOCK_OFFSET, &self.superblock)?;
+        let raw = &self.superblock[..SUPERBLOCK_SIZE];
+        self.device.write(SUPERBLOCK_OFFSET, raw)?;
         self.superblock_dirty = false;
         Ok(())
     }
 
-    /// Write the group descriptors that have changed.
-    pub(crate) fn write_groups(&mut self) -> Result<(), D> {
-        let per_block = self.geometry.block_size / GROUP_SIZE;
-        let start = u64::from(self.geometry.first_data_block + 1);
+    /// Write superblock and group descriptors as far as they have changed.
+    pub(crate) fn write_totals(&mut self) -> Result<(), D> {
+        let block_size = self.geometry.block_size;
+        let per_block = block_size / GROUP_SIZE;
+        let start = u64::from(self.geometry.first_data_block + 1) * block_size as u64;
         for (index, groups) in self.groups.chunks_mut(per_block).enumerate() {
             if !groups.iter().any(|group| group.dirty) {
                 continue;
             }
-            let mut block = vec![0; self.geometry.block_size];
+            let mut block = vec![0; block_size];
             for (group, raw) in groups.iter().zip(block.chunks_exact_mut(GROUP_SIZE)) {
                 raw.copy_from_slice(&group.raw);
             }
-            let at = (start + index as u64) * self.geometry.block_size as u64;
-            self.device.write(at, &block)?;
+            if index == 0 {
+                // Up to here from the superblock it is one write.
+                put_u32(&mut self.superblock, sb::WRITE_TIME, self.now.sec as u32);
+                self.device
+                    .write_vectored(SUPERBLOCK_OFFSET, &[&self.superblock, &block])?;
+                self.superblock_dirty = false;
+            } else {
+                let at = start + (index * block_size) as u64;
+                self.device.write(at, &block)?;
+            }
             for group in groups {
                 group.dirty = false;
             }
+        }
+        if self.superblock_dirty {
+            self.write_superblock()?;
         }
         Ok(())
     }

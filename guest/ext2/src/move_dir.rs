@@ -182,13 +182,16 @@ impl<D: BlockDevice> Ext2<D> {
 
     /// Write neighbouring blocks at once.
     fn write_together(&mut self, parts: &[Part]) -> Result<(), D> {
-        let block_size = self.geometry.block_size;
-        let mut bytes = Vec::with_capacity(parts.len() * block_size);
-        for part in parts {
-            bytes.extend_from_slice(&self.buffer(part.block, Kind::Content)?.data);
+        let at = parts[0].block * self.geometry.block_size as u64;
+        let bytes: Vec<&[u8]> = parts
+            .iter()
+            .filter_map(|part| self.cache.peek(part.block))
+            .map(|buffer| &buffer.data[..])
+            .collect();
+        if bytes.len() < parts.len() {
+            return Err(Error::Corrupt("a changed block has been forgotten"));
         }
-        self.device
-            .write(parts[0].block * block_size as u64, &bytes)?;
+        self.device.write_vectored(at, &bytes)?;
         for part in parts {
             self.cache.written(part.block);
         }

@@ -65,6 +65,10 @@ impl gnomon_ext2::BlockDevice for Device {
         self.0.write(offset / SECTOR as u64, &[data])
     }
 
+    fn write_vectored(&mut self, offset: u64, parts: &[&[u8]]) -> Result<(), Errno> {
+        self.0.write(offset / SECTOR as u64, parts)
+    }
+
     fn flush(&mut self) -> Result<(), Errno> {
         self.0.flush()
     }
