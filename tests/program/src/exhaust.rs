@@ -1,0 +1,139 @@
+//! Programs that take all there is of something. Each ends by itself with status 0 once the
+//! kernel has refused in the way that Linux documents, and prints the error's name.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::ptr;
+
+const MIB: usize = 1 << 20;
+
+/// Take all of `what`.
+pub fn run(what: &str, args: &[&str]) -> ExitCode {
+    let error = match (what, args) {
+        ("processes", []) => processes(),
+        ("memory", []) => memory(),
+        ("threads", []) => threads(),
+        ("descriptors", []) => descriptors(),
+        ("disk", [path]) => disk(path),
+        _ => return ExitCode::from(2),
+    };
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => println!("ENOMEM"),
+        Some(libc::EAGAIN) => println!("EAGAIN"),
+        Some(libc::EMFILE) => println!("EMFILE"),
+        Some(libc::ENOSPC) => println!("ENOSPC"),
+        _ => {
+            println!("unexpected: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// A fork bomb: each process forks until it cannot, then waits. When this has gone on for a while
+/// without room for more, all of them are killed.
+fn processes() -> io::Error {
+    let mut pipe = [0; 2];
+    // SAFETY: plain system calls; the array has room for two descriptors.
+    let leader = unsafe {
+        libc::pipe(pipe.as_mut_ptr());
+        libc::fork()
+    };
+    if leader == 0 {
+        bomb(pipe[1]);
+    }
+    // SAFETY: closes a descriptor of this process that nobody else uses.
+    unsafe { libc::close(pipe[1]) };
+    let mut error = io::Error::last_os_error();
+    for _ in 0..10 {
+        let mut errno = 0i32;
+        // SAFETY: the buffer is as long as is said.
+        let read = unsafe { libc::read(pipe[0], ptr::from_mut(&mut errno).cast(), 4) };
+        if read != 4 {
+            break;
+        }
+        error = io::Error::from_raw_os_error(errno);
+    }
+    // SAFETY: plain system calls. The group is the leader's, made before it forked.
+    unsafe {
+        while libc::kill(-leader, libc::SIGKILL) == 0 {
+            libc::waitpid(leader, ptr::null_mut(), libc::WNOHANG);
+            libc::usleep(1000);
+        }
+    }
+    error
+}
+
+fn bomb(tell: i32) -> ! {
+    // SAFETY: plain system calls; the buffer is as long as is said.
+    unsafe {
+        libc::setpgid(0, 0);
+        loop {
+            if libc::fork() < 0 {
+                let errno = *libc::__errno_location();
+                libc::write(tell, ptr::from_ref(&errno).cast(), 4);
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+    }
+}
+
+/// Map and touch memory until there is no more.
+fn memory() -> io::Error {
+    loop {
+        // SAFETY: a mapping of its own, that nobody else knows.
+        let mapped = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                MIB,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED {
+            return io::Error::last_os_error();
+        }
+        // SAFETY: the mapping is MIB long.
+        unsafe { ptr::write_bytes(mapped.cast::<u8>(), 1, MIB) };
+    }
+}
+
+/// Start threads that wait until there can be no more.
+fn threads() -> io::Error {
+    loop {
+        let thread = std::thread::Builder::new()
+            .stack_size(MIB / 8)
+            .spawn(std::thread::park);
+        if let Err(error) = thread {
+            return error;
+        }
+    }
+}
+
+/// Open files until there can be no more.
+fn descriptors() -> io::Error {
+    let mut files = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Write to `path` until the disk is full; remove it again.
+fn disk(path: &str) -> io::Error {
+    let result: io::Result<()> = File::create(path).and_then(|mut file| {
+        let block = vec![0x5a; MIB];
+        loop {
+            file.write_all(&block)?;
+        }
+    });
+    let _ = std::fs::remove_file(path);
+    result.expect_err("a disk without end")
+}
