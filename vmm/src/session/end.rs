@@ -1,0 +1,142 @@
+//! What is told when a guest has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_devices::logport::LogSink;
+use kvm_ioctls::VmFd;
+
+use super::{Config, SessionError};
+use crate::boot::kernel::Kernel;
+use crate::cli::FAILED;
+use crate::events::Reason;
+use crate::host::Module;
+use crate::report::{Death, report};
+use crate::stats::{self, Group, Stats};
+use crate::vcpu::Vcpu;
+use crate::vcpu::exit::Stop;
+
+/// A run that is over.
+pub struct Ending {
+    /// Why the main thread waits no more.
+    pub reason: Reason,
+    /// Why the processor has stopped.
+    pub stop: Stop,
+    /// The processor.
+    pub vcpu: Vcpu,
+    /// KVM's file of the virtual machine.
+    pub vm: Arc<VmFd>,
+    /// The kernel, for symbols.
+    pub kernel: Kernel<'static>,
+    /// KVM's module.
+    pub module: Module,
+    /// The kernel's log.
+    pub log: Arc<LogSink>,
+    /// From gnomon's start to the first entry into the guest.
+    pub start: Duration,
+    /// From there to the end.
+    pub run: Duration,
+}
+
+impl Ending {
+    /// Report a death, and the counters if `config` asks for them; the status to end with.
+    ///
+    /// # Errors
+    /// The file for the counters cannot be written.
+    pub fn tell(&self, config: &Config) -> Result<u8, SessionError> {
+        // SIGQUIT asks where the guest is.
+        let wanted = self.reason == Reason::Signal(libc::SIGQUIT);
+        if wanted || !matches!(self.stop, Stop::Status(_) | Stop::Asked) {
+            let death = Death {
+                stop: &self.stop,
+                registers: self.vcpu.mmu.registers(&self.vcpu.fd),
+                memory: &self.vcpu.memory,
+                kernel: self.kernel.bytes(),
+                log: self.log.last_lines(),
+            };
+            eprint!("{}", report(&death));
+        }
+        if config.stats || config.stats_json.is_some() {
+            self.write_stats(config)?;
+        }
+        Ok(status_of(self.reason, &self.stop))
+    }
+
+    fn write_stats(&self, config: &Config) -> Result<(), SessionError> {
+        let stats = Stats {
+            mode: self.vcpu.mmu.name(),
+            module: self.module.name(),
+            start: self.start,
+            run: self.run,
+            groups: groups(&self.vcpu, &self.vm),
+        };
+        if config.stats {
+            eprint!("{stats}");
+        }
+        let Some(path) = &config.stats_json else {
+            return Ok(());
+        };
+        std::fs::write(path, stats::to_json(&stats)).map_err(|source| SessionError::StatsFile {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+}
+
+/// gnomon's exit status.
+pub fn status_of(reason: Reason, stop: &Stop) -> u8 {
+    match (reason, stop) {
+        (_, Stop::Status(status)) => *status,
+        (Reason::Signal(signal), Stop::Asked) => 128 + signal as u8,
+        (_, Stop::Asked) => 0,
+        _ => FAILED,
+    }
+}
+
+/// All counters.
+fn groups(vcpu: &Vcpu, vm: &VmFd) -> Vec<Group> {
+    let own = |list: &[(&'static str, u64)]| {
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect()
+    };
+    vec![
+        Group {
+            name: "exits",
+            counters: own(&vcpu.counts.list()),
+        },
+        Group {
+            name: "mode",
+            counters: own(&vcpu.mmu.counters()),
+        },
+        Group {
+            name: "kvm_vm",
+            counters: stats::kvm::read(vm),
+        },
+        Group {
+            name: "kvm_vcpu",
+            counters: stats::kvm::read(&vcpu.fd),
+        },
+        stats::host_usage(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_status_is_gnomons() {
+        assert_eq!(status_of(Reason::Stopped, &Stop::Status(7)), 7);
+    }
+
+    #[test]
+    fn dead_guest_is_a_failure() {
+        assert_eq!(status_of(Reason::Stopped, &Stop::TripleFault), FAILED);
+    }
+
+    #[test]
+    fn signal_gives_its_status() {
+        assert_eq!(status_of(Reason::Signal(15), &Stop::Asked), 143);
+    }
+}
