@@ -1,0 +1,640 @@
+//! Built-in commands: what must run in the shell's own process, and what is so frequent that a
+//! process for it would be a waste.
+
+use super::{Flow, OPTIONS, Shell, Unwind, lexer};
+use crate::cli::{self, Out};
+use crate::{sys, tools};
+
+/// A built-in command.
+#[derive(Clone, Copy)]
+pub struct Builtin {
+    name: &'static str,
+    /// Found before functions; assignments before it stay; its errors end a script.
+    pub special: bool,
+    /// Takes the arguments without the name.
+    pub run: fn(&mut Shell, &[Vec<u8>]) -> Flow,
+}
+
+const fn special(name: &'static str, run: fn(&mut Shell, &[Vec<u8>]) -> Flow) -> Builtin {
+    Builtin {
+        name,
+        special: true,
+        run,
+    }
+}
+
+const fn regular(name: &'static str, run: fn(&mut Shell, &[Vec<u8>]) -> Flow) -> Builtin {
+    Builtin {
+        name,
+        special: false,
+        run,
+    }
+}
+
+/// All of them.
+const BUILTINS: &[Builtin] = &[
+    special(".", dot),
+    special(":", |_, _| Ok(0)),
+    regular("[", |_, args| Ok(tools::test::bracket(args))),
+    regular("bg", |shell, args| Ok(shell.builtin_resume(args, false))),
+    special("break", |shell, args| {
+        leave_loop(shell, args, Unwind::Break)
+    }),
+    regular("cd", cd),
+    regular("command", command),
+    special("continue", |shell, args| {
+        leave_loop(shell, args, Unwind::Continue)
+    }),
+    regular("echo", |_, args| Ok(tools::echo::main(args))),
+    special("eval", |shell, args| shell.run_string(&args.join(&b' '))),
+    special("exec", exec),
+    special("exit", exit),
+    special("export", |shell, args| mark(shell, args, Mark::Export)),
+    regular("false", |_, _| Ok(1)),
+    regular("fg", |shell, args| Ok(shell.builtin_resume(args, true))),
+    regular("getopts", getopts),
+    regular("hash", |_, _| Ok(0)),
+    regular("jobs", |shell, args| Ok(shell.builtin_jobs(args))),
+    regular("kill", kill),
+    regular("local", local),
+    regular("printf", |_, args| Ok(tools::printf::main(args))),
+    regular("pwd", pwd),
+    regular("read", Shell::builtin_read),
+    special("readonly", |shell, args| mark(shell, args, Mark::Readonly)),
+    special("return", r#return),
+    special("set", set),
+    special("shift", shift),
+    regular("test", |_, args| Ok(tools::test::main(args))),
+    special("times", times),
+    special("trap", |shell, args| Ok(shell.builtin_trap(args))),
+    regular("true", |_, _| Ok(0)),
+    regular("type", r#type),
+    regular("ulimit", ulimit),
+    regular("umask", umask),
+    special("unset", unset),
+    regular("wait", |shell, args| Ok(shell.builtin_wait(args))),
+];
+
+/// The built-in of that name.
+pub fn find(name: &[u8]) -> Option<Builtin> {
+    BUILTINS.iter().find(|b| b.name.as_bytes() == name).copied()
+}
+
+fn dot(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let Some(name) = args.first() else {
+        return Err(shell.fatal(format_args!(".: filename argument required")));
+    };
+    let mut file = name.clone();
+    if !name.contains(&b'/') {
+        let path = shell.variables.get(b"PATH").unwrap_or_default();
+        let mut candidates = path.split(|&b| b == b':').map(|d| [d, b"/", name].concat());
+        if let Some(found) = candidates.find(|c| cli::path(c).is_file()) {
+            file = found;
+        }
+    }
+    let text = match std::fs::read(cli::path(&file)) {
+        Ok(text) => text,
+        Err(error) => {
+            let error = cli::error_text(&error);
+            return Err(shell.fatal(format_args!(".: {}: {error}", cli::show(name))));
+        }
+    };
+    match shell.run_string(&text) {
+        Err(Unwind::Return(status)) => Ok(status),
+        other => other,
+    }
+}
+
+fn leave_loop(shell: &mut Shell, args: &[Vec<u8>], unwind: fn(u32) -> Unwind) -> Flow {
+    let levels = match args.first() {
+        None => 1,
+        Some(arg) => match cli::number::<u32>(arg).filter(|n| *n > 0) {
+            Some(levels) => levels,
+            None => return Err(shell.fatal(format_args!("Illegal number: {}", cli::show(arg)))),
+        },
+    };
+    if shell.loops == 0 {
+        return Ok(0);
+    }
+    Err(unwind(levels.min(shell.loops)))
+}
+
+fn cd(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let args = match args.first() {
+        Some(option) if option == b"-P" || option == b"-L" || option == b"--" => &args[1..],
+        _ => args,
+    };
+    let (target, say) = match args.first() {
+        Some(dash) if dash == b"-" => (shell.variables.get(b"OLDPWD"), true),
+        Some(directory) => (Some(&directory[..]), false),
+        None => (shell.variables.get(b"HOME"), false),
+    };
+    let Some(target) = target.map(<[u8]>::to_vec) else {
+        shell.error(format_args!("cd: no directory"));
+        return Ok(2);
+    };
+    if let Err(error) = std::env::set_current_dir(cli::path(&target)) {
+        let error = cli::error_text(&error);
+        shell.error(format_args!(
+            "cd: can't cd to {}: {error}",
+            cli::show(&target)
+        ));
+        return Ok(2);
+    }
+    let old = shell.variables.get(b"PWD").unwrap_or_default().to_vec();
+    let new = logical_directory(&old, &target);
+    shell.set_variable(b"OLDPWD", &old)?;
+    shell.set_variable(b"PWD", &new)?;
+    if say { Ok(shell.print(&[new])) } else { Ok(0) }
+}
+
+/// The name of the directory that `target` leads to from `old`, symbolic links kept, if that is
+/// where we are; otherwise the true name.
+fn logical_directory(old: &[u8], target: &[u8]) -> Vec<u8> {
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::MetadataExt;
+    let full = if target.starts_with(b"/") {
+        target.to_vec()
+    } else {
+        [old, b"/", target].concat()
+    };
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in full.split(|&b| b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    let logical = [b"/", &parts.join(&b'/')[..]].concat();
+    let identity = |path: &[u8]| {
+        let metadata = cli::path(path).metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    if identity(&logical).is_some() && identity(&logical) == identity(b".") {
+        return logical;
+    }
+    std::env::current_dir().map_or(logical, |d| d.into_os_string().into_vec())
+}
+
+fn pwd(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let logical = shell.variables.get(b"PWD").map(<[u8]>::to_vec);
+    match logical.filter(|_| args.first().is_none_or(|a| a != b"-P")) {
+        Some(directory) => Ok(shell.print(&[directory])),
+        None => Ok(tools::names::pwd(args)),
+    }
+}
+
+/// `command -v`, `command -V`; `command NAME` is dealt with where commands are run.
+fn command(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    match args.first().map(|a| &a[..]) {
+        Some(b"-v") => {
+            let mut status = 0;
+            for name in &args[1..] {
+                let found = if find(name).is_some() || shell.functions.contains_key(name) {
+                    Some(name.clone())
+                } else {
+                    shell.find_program(name)
+                };
+                status |= match found {
+                    Some(found) => shell.print(&[found]),
+                    None => 127,
+                };
+            }
+            Ok(status)
+        }
+        Some(b"-V") => r#type(shell, &args[1..]),
+        _ => Ok(0),
+    }
+}
+
+fn r#type(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let mut status = 0;
+    for name in args {
+        let shown = cli::show(name);
+        let text = if let Some(builtin) = find(name) {
+            let kind = if builtin.special { "special " } else { "" };
+            format!("{shown} is a {kind}shell builtin")
+        } else if shell.functions.contains_key(name) {
+            format!("{shown} is a shell function")
+        } else if let Some(path) = shell.find_program(name) {
+            format!("{shown} is {}", cli::show(&path))
+        } else {
+            status = 127;
+            format!("{shown}: not found")
+        };
+        status |= shell.print(&[text.into_bytes()]);
+    }
+    Ok(status)
+}
+
+fn exec(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    if args.is_empty() {
+        shell.keep_redirects = true;
+        return Ok(0);
+    }
+    if shell.interactive {
+        shell.set_job_control(false);
+        for signal in [
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGTERM,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+        ] {
+            let _ = sys::set_signal(signal, sys::Disposition::Default);
+        }
+    }
+    shell.exec(&[], args)
+}
+
+/// The numeric argument of `exit` and `return`.
+fn status_argument(shell: &mut Shell, args: &[Vec<u8>]) -> Result<i32, Unwind> {
+    match args.first() {
+        None => Ok(shell.status),
+        Some(arg) => match cli::number::<i32>(arg).filter(|n| *n >= 0) {
+            Some(status) => Ok(status),
+            None => Err(shell.fatal(format_args!("Illegal number: {}", cli::show(arg)))),
+        },
+    }
+}
+
+fn exit(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let status = status_argument(shell, args)?;
+    Err(Unwind::Exit(status))
+}
+
+fn r#return(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let status = status_argument(shell, args)?;
+    Err(Unwind::Return(status))
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Export,
+    Readonly,
+}
+
+fn mark(shell: &mut Shell, args: &[Vec<u8>], mark: Mark) -> Flow {
+    let (word, names) = match mark {
+        Mark::Export => ("export", args),
+        Mark::Readonly => ("readonly", args),
+    };
+    if names.is_empty() || names == [b"-p"] {
+        let mut lines = Vec::new();
+        for (name, variable) in shell.variables.iter() {
+            let marked = match mark {
+                Mark::Export => variable.exported,
+                Mark::Readonly => variable.readonly,
+            };
+            if marked {
+                let mut line = format!("{word} {}", cli::show(name)).into_bytes();
+                if let Some(value) = &variable.value {
+                    line.push(b'=');
+                    line.extend(super::quote(value));
+                }
+                lines.push(line);
+            }
+        }
+        return Ok(shell.print(&lines));
+    }
+    let (unexport, names) = match names.split_first() {
+        Some((option, rest)) if option == b"-n" => (true, rest),
+        _ => (false, names),
+    };
+    for arg in names {
+        let name = assign_argument(shell, word, arg)?;
+        match mark {
+            Mark::Export => shell.variables.export(&name, !unexport),
+            Mark::Readonly => shell.variables.make_readonly(&name),
+        }
+    }
+    Ok(0)
+}
+
+/// Carries out `NAME=value` and gives the name.
+fn assign_argument(shell: &mut Shell, word: &str, arg: &[u8]) -> Result<Vec<u8>, Unwind> {
+    let at = arg.iter().position(|&b| b == b'=');
+    let name = &arg[..at.unwrap_or(arg.len())];
+    if !lexer::is_name(name) {
+        return Err(shell.fatal(format_args!(
+            "{word}: {}: bad variable name",
+            cli::show(name)
+        )));
+    }
+    if let Some(at) = at {
+        shell.set_variable(name, &arg[at + 1..])?;
+    }
+    Ok(name.to_vec())
+}
+
+fn local(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    for arg in args {
+        let length = arg.iter().position(|&b| b == b'=').unwrap_or(arg.len());
+        if !shell.variables.localize(&arg[..length]) {
+            return Err(shell.fatal(format_args!("local: not in a function")));
+        }
+        assign_argument(shell, "local", arg)?;
+    }
+    Ok(0)
+}
+
+fn unset(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let (functions, names) = match args.split_first() {
+        Some((option, rest)) if option == b"-f" => (true, rest),
+        Some((option, rest)) if option == b"-v" => (false, rest),
+        _ => (false, args),
+    };
+    for name in names {
+        if functions {
+            shell.functions.remove(name);
+        } else if let Err(message) = shell.variables.unset(name) {
+            return Err(shell.fatal(format_args!("unset: {message}")));
+        }
+    }
+    Ok(0)
+}
+
+fn set(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    if args.is_empty() {
+        let mut lines = Vec::new();
+        for (name, variable) in shell.variables.iter() {
+            if let Some(value) = &variable.value {
+                lines.push([name, b"=", &super::quote(value)].concat());
+            }
+        }
+        return Ok(shell.print(&lines));
+    }
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next_if(|a| a.len() > 1 && (a[0] == b'-' || a[0] == b'+')) {
+        if arg == b"--" {
+            shell.positional = args.cloned().collect();
+            return Ok(0);
+        }
+        let on = arg[0] == b'-';
+        for &letter in &arg[1..] {
+            if letter == b'o' {
+                let Some(name) = args.next() else {
+                    return Ok(show_options(shell));
+                };
+                if !shell.set_long_option(name, on) {
+                    return Err(Unwind::Fatal(2));
+                }
+                continue;
+            }
+            match shell.options.switch(letter) {
+                Some(switch) => *switch = on,
+                None => {
+                    return Err(
+                        shell.fatal(format_args!("set: Illegal option -{}", letter as char))
+                    );
+                }
+            }
+            if letter == b'm' {
+                shell.set_job_control(on);
+            }
+        }
+    }
+    if args.peek().is_some() {
+        shell.positional = args.cloned().collect();
+    }
+    Ok(0)
+}
+
+fn show_options(shell: &mut Shell) -> i32 {
+    let mut lines = vec![b"Current option settings".to_vec()];
+    for &(letter, name) in OPTIONS {
+        let on = shell.options.switch(letter).is_some_and(|s| *s);
+        let state = if on { "on" } else { "off" };
+        lines.push(format!("{name:<16}{state}").into_bytes());
+    }
+    shell.print(&lines)
+}
+
+fn shift(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let count = match args.first() {
+        None => 1,
+        Some(arg) => match cli::number::<usize>(arg) {
+            Some(count) => count,
+            None => return Err(shell.fatal(format_args!("Illegal number: {}", cli::show(arg)))),
+        },
+    };
+    if count > shell.positional.len() {
+        return Err(shell.fatal(format_args!("shift: can't shift that many")));
+    }
+    shell.positional.drain(..count);
+    Ok(0)
+}
+
+fn times(shell: &mut Shell, _: &[Vec<u8>]) -> Flow {
+    let show = |ticks: u64| {
+        format!(
+            "{}m{}.{:02}0000s",
+            ticks / 6000,
+            ticks / 100 % 60,
+            ticks % 100
+        )
+    };
+    let [user, system, child_user, child_system] = sys::times();
+    Ok(shell.print(&[
+        format!("{} {}", show(user), show(system)).into_bytes(),
+        format!("{} {}", show(child_user), show(child_system)).into_bytes(),
+    ]))
+}
+
+fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let mut resolved = Vec::new();
+    for arg in args {
+        if arg.starts_with(b"%") {
+            let Some(target) = shell.jobs.kill_target(arg) else {
+                shell.error(format_args!("kill: {}: no such job", cli::show(arg)));
+                return Ok(1);
+            };
+            resolved.push(target.to_string().into_bytes());
+        } else {
+            resolved.push(arg.clone());
+        }
+    }
+    Ok(tools::kill::main(&resolved))
+}
+
+fn umask(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let Some(arg) = args.first() else {
+        let mask = sys::umask(0);
+        sys::umask(mask);
+        return Ok(shell.print(&[format!("{mask:04o}").into_bytes()]));
+    };
+    let text = std::str::from_utf8(arg).unwrap_or_default();
+    let mask = match u32::from_str_radix(text, 8) {
+        Ok(mask) => Some(mask & 0o777),
+        Err(_) => {
+            let current = sys::umask(0);
+            sys::umask(current);
+            tools::chmod::parse_mode(arg, !current & 0o777, false).map(|mode| !mode & 0o777)
+        }
+    };
+    match mask {
+        Some(mask) => {
+            sys::umask(mask);
+            Ok(0)
+        }
+        None => Err(shell.fatal(format_args!("umask: illegal mode: {text}"))),
+    }
+}
+
+/// Letter, what it limits, unit in bytes, name.
+const LIMITS: &[(u8, u32, u64, &str)] = &[
+    (b't', libc::RLIMIT_CPU as u32, 1, "time (seconds)"),
+    (b'f', libc::RLIMIT_FSIZE as u32, 512, "file (blocks)"),
+    (b'd', libc::RLIMIT_DATA as u32, 1024, "data (kbytes)"),
+    (b's', libc::RLIMIT_STACK as u32, 1024, "stack (kbytes)"),
+    (b'c', libc::RLIMIT_CORE as u32, 512, "coredump (blocks)"),
+    (b'v', libc::RLIMIT_AS as u32, 1024, "vmemory (kbytes)"),
+    (b'u', libc::RLIMIT_NPROC as u32, 1, "process"),
+    (b'n', libc::RLIMIT_NOFILE as u32, 1, "nofiles"),
+];
+
+fn ulimit(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let (mut soft_only, mut hard_only, mut all) = (false, false, false);
+    let mut which = b'f';
+    let mut value = None;
+    for arg in args {
+        match arg.strip_prefix(b"-") {
+            Some(letters) => {
+                for &letter in letters {
+                    match letter {
+                        b'S' => soft_only = true,
+                        b'H' => hard_only = true,
+                        b'a' => all = true,
+                        _ => which = letter,
+                    }
+                }
+            }
+            None => value = Some(arg),
+        }
+    }
+    let show = |limit: u64, unit: u64| match limit {
+        libc::RLIM_INFINITY => "unlimited".to_owned(),
+        limit => (limit / unit).to_string(),
+    };
+    let pick = |(soft, hard): (u64, u64)| if hard_only { hard } else { soft };
+    if all {
+        let mut out = Out::stdout();
+        for &(_, resource, unit, name) in LIMITS {
+            let limit = sys::getrlimit(resource)
+                .map(pick)
+                .unwrap_or(libc::RLIM_INFINITY);
+            out.line(format!("{name:<20}{}", show(limit, unit)).as_bytes());
+        }
+        return Ok(out.finish());
+    }
+    let Some(&(_, resource, unit, _)) = LIMITS.iter().find(|(letter, ..)| *letter == which) else {
+        return Err(shell.fatal(format_args!("ulimit: Illegal option -{}", which as char)));
+    };
+    let current = shell.attempt(b"ulimit", sys::getrlimit(resource))?;
+    let Some(value) = value else {
+        return Ok(shell.print(&[show(pick(current), unit).into_bytes()]));
+    };
+    let limit = match &value[..] {
+        b"unlimited" => Some(libc::RLIM_INFINITY),
+        text => cli::number::<u64>(text).and_then(|n| n.checked_mul(unit)),
+    };
+    let Some(limit) = limit else {
+        return Err(shell.fatal(format_args!("ulimit: bad number")));
+    };
+    let soft = if hard_only {
+        current.0.min(limit)
+    } else {
+        limit
+    };
+    let hard = if soft_only { current.1 } else { limit };
+    match sys::setrlimit(resource, soft, hard) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            shell.complain(b"ulimit: error setting limit", &error);
+            Ok(2)
+        }
+    }
+}
+
+fn getopts(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
+    let [spec, name, rest @ ..] = args else {
+        return Err(shell.fatal(format_args!(
+            "getopts: usage: getopts optstring var [arg...]"
+        )));
+    };
+    let words = if rest.is_empty() {
+        shell.positional.clone()
+    } else {
+        rest.to_vec()
+    };
+    let index = shell
+        .variables
+        .get(b"OPTIND")
+        .and_then(cli::number::<usize>);
+    let mut index = index.unwrap_or(1).max(1);
+    let mut offset = shell.getopts_offset;
+    let (silent, spec) = match spec.strip_prefix(b":") {
+        Some(spec) => (true, spec),
+        None => (false, &spec[..]),
+    };
+    let _ = shell.variables.unset(b"OPTARG");
+    let word = words
+        .get(index - 1)
+        .filter(|w| offset > 0 || (w.len() > 1 && w[0] == b'-'));
+    let Some(word) = word.filter(|w| &w[..] != b"--") else {
+        if word.is_some() {
+            index += 1;
+        }
+        shell.set_variable(b"OPTIND", index.to_string().as_bytes())?;
+        shell.set_variable(name, b"?")?;
+        return Ok(1);
+    };
+    offset = offset.max(1);
+    let letter = word.get(offset).copied().unwrap_or(b'?');
+    offset += 1;
+    let place = spec.iter().position(|&s| s == letter && letter != b':');
+    let takes_value = place.is_some_and(|p| spec.get(p + 1) == Some(&b':'));
+    let at_end = offset >= word.len();
+    let mut result = vec![letter];
+    if takes_value {
+        let value = if at_end {
+            words.get(index).cloned()
+        } else {
+            Some(word[offset..].to_vec())
+        };
+        index += 1 + usize::from(at_end && value.is_some());
+        offset = 0;
+        match value {
+            Some(value) => shell.set_variable(b"OPTARG", &value)?,
+            None if silent => {
+                shell.set_variable(b"OPTARG", &[letter])?;
+                result = b":".to_vec();
+            }
+            None => {
+                shell.error(format_args!("No arg for -{} option", letter as char));
+                result = b"?".to_vec();
+            }
+        }
+    } else {
+        if at_end {
+            index += 1;
+            offset = 0;
+        }
+        if place.is_none() {
+            result = b"?".to_vec();
+            if silent {
+                shell.set_variable(b"OPTARG", &[letter])?;
+            } else {
+                shell.error(format_args!("Illegal option -{}", letter as char));
+            }
+        }
+    }
+    shell.set_variable(b"OPTIND", index.to_string().as_bytes())?;
+    shell.getopts_offset = offset;
+    shell.set_variable(name, &result)?;
+    Ok(0)
+}
