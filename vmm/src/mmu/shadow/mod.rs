@@ -177,7 +177,7 @@ impl Mmu for Shadow {
         };
         vcpu.set_cpuid2(cpuid)
             .map_err(HostError::refused("the guest's CPUID"))?;
-        let cpu = first_state(rip, entry, cpuid);
+        let cpu = first_state(rip, entry, cpuid, self.module);
         let tables = ShadowTables::new(
             Config {
                 policy: self.policy,
@@ -298,7 +298,7 @@ impl Mmu for Shadow {
 }
 
 /// The virtual processor as the kernel is entered.
-fn first_state(rip: u64, entry: Entry, cpuid: &CpuId) -> VirtCpu {
+fn first_state(rip: u64, entry: Entry, cpuid: &CpuId, module: Module) -> VirtCpu {
     let regs = entry::general(entry);
     let mut sregs = kvm_sregs::default();
     entry::system(entry, &mut sregs);
@@ -311,10 +311,12 @@ fn first_state(rip: u64, entry: Entry, cpuid: &CpuId) -> VirtCpu {
     cpu.gdtr.limit = sregs.gdt.limit;
     cpu.tr.selector = sregs.tr.selector;
     cpu.tr.limit = sregs.tr.limit;
+    // There, CPUID in ring 3 is the host's own, and that is what the guest has to go by.
+    let filtered = module != Module::Pvm;
     for e in cpuid.as_slice() {
         match (e.function, e.index) {
-            (1, _) if e.ecx & 1 << 26 == 0 => cpu.cr4_offered &= !cr4::OSXSAVE,
-            (7, 0) => {
+            (1, _) if filtered && e.ecx & 1 << 26 == 0 => cpu.cr4_offered &= !cr4::OSXSAVE,
+            (7, 0) if filtered => {
                 let lacks = [
                     (e.ebx & 1 << 0, cr4::FSGSBASE),
                     (e.ebx & 1 << 7, cr4::SMEP),
