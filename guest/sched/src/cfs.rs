@@ -55,7 +55,8 @@ fn weighted(ns: u64, weight: u32) -> u64 {
     if weight == NICE_0_WEIGHT {
         return ns;
     }
-    (u128::from(ns) * u128::from(NICE_0_WEIGHT) / u128::from(weight)).min(u128::from(u64::MAX / 4)) as u64
+    (u128::from(ns) * u128::from(NICE_0_WEIGHT) / u128::from(weight)).min(u128::from(u64::MAX / 4))
+        as u64
 }
 
 impl Policy for Cfs {
@@ -64,16 +65,20 @@ impl Policy for Cfs {
     }
 
     fn enqueue(&mut self, id: TaskId, entity: &mut Entity, how: Arrival) {
+        // Its next turn is a whole one, be it only that a shorter one would end at once.
+        entity.used = 0;
         match how {
             // One full turn behind the front: forking must not gain time.
             Arrival::New => {
-                entity.vruntime =
-                    entity.vruntime.max(self.min_vruntime.saturating_add(weighted(MIN_SLICE_NS, entity.weight)));
-                entity.used = 0;
+                entity.vruntime = entity.vruntime.max(
+                    self.min_vruntime
+                        .saturating_add(weighted(MIN_SLICE_NS, entity.weight)),
+                );
             }
             Arrival::Woken => {
-                entity.vruntime = entity.vruntime.max(self.min_vruntime.saturating_sub(SLEEPER_CREDIT_NS));
-                entity.used = 0;
+                entity.vruntime = entity
+                    .vruntime
+                    .max(self.min_vruntime.saturating_sub(SLEEPER_CREDIT_NS));
             }
             Arrival::Preempted => {}
             // Behind the one who would be next: that one has the same or a smaller runtime and came
@@ -117,7 +122,9 @@ impl Policy for Cfs {
 
     fn charge(&mut self, running: &mut Entity, ran_ns: u64) {
         running.used = running.used.saturating_add(ran_ns);
-        running.vruntime = running.vruntime.saturating_add(weighted(ran_ns, running.weight));
+        running.vruntime = running
+            .vruntime
+            .saturating_add(weighted(ran_ns, running.weight));
         // The floor follows the one who is furthest behind: the running one, or the first in line.
         let front = match self.queue.peek() {
             Some(Reverse(first)) => first.vruntime.min(running.vruntime),

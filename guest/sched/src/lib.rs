@@ -45,7 +45,12 @@ impl Entity {
     /// A task that has not run yet. `nice` is clamped to -20..=19.
     pub fn new(nice: i8) -> Self {
         let nice = nice.clamp(-20, 19);
-        Self { nice, weight: nice_to_weight(nice), vruntime: 0, used: 0 }
+        Self {
+            nice,
+            weight: nice_to_weight(nice),
+            vruntime: 0,
+            used: 0,
+        }
     }
 
     /// The entity of a child: the parent's nice value and position, with a turn of its own.

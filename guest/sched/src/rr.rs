@@ -16,7 +16,10 @@ pub struct RoundRobin {
 impl RoundRobin {
     /// An empty queue with the given quantum in nanoseconds (at least 1).
     pub fn new(quantum_ns: u64) -> Self {
-        Self { quantum_ns: quantum_ns.max(1), queue: VecDeque::new() }
+        Self {
+            quantum_ns: quantum_ns.max(1),
+            queue: VecDeque::new(),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ impl<'a> Machine<'a> {
     /// Run until everybody is done or `end` is reached.
     fn run_until(&mut self, end: u64) {
         while self.now < end {
-            let Some(id) = self.policy.pick_next() else { return };
+            let Some(id) = self.policy.pick_next() else {
+                return;
+            };
             self.first_run.entry(id).or_insert(self.now);
             let (entity, left) = self.tasks.get_mut(&id).unwrap();
             let slice = self.policy.slice_ns(entity).max(1).min(*left);
@@ -63,8 +65,14 @@ fn round_robin_gives_the_textbook_turnaround_and_response() {
         machine.arrive(id, 0, length);
     }
     machine.run_until(u64::MAX);
-    assert_eq!(machine.done.values().copied().collect::<Vec<_>>(), [11, 6, 16]);
-    assert_eq!(machine.first_run.values().copied().collect::<Vec<_>>(), [0, 3, 6]);
+    assert_eq!(
+        machine.done.values().copied().collect::<Vec<_>>(),
+        [11, 6, 16]
+    );
+    assert_eq!(
+        machine.first_run.values().copied().collect::<Vec<_>>(),
+        [0, 3, 6]
+    );
 }
 
 #[test]

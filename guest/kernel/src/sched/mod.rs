@@ -62,7 +62,11 @@ struct Cpu {
 
 static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
-        queue: SpinLock::new(RunQueue { policy: None, idle: core::ptr::null(), dead: None }),
+        queue: SpinLock::new(RunQueue {
+            policy: None,
+            idle: core::ptr::null(),
+            dead: None,
+        }),
         need_resched: AtomicBool::new(false),
         idle_ns: AtomicU64::new(0),
         switches: AtomicU64::new(0),
@@ -107,7 +111,10 @@ fn charge(policy: &mut dyn Policy, running: &Task, now: u64) {
     let since = running.since_ns.load(Ordering::Relaxed);
     let ran = now.saturating_sub(since);
     running.since_ns.store(now, Ordering::Relaxed);
-    running.run_ns.store(running.run_ns.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
+    running.run_ns.store(
+        running.run_ns.load(Ordering::Relaxed) + ran,
+        Ordering::Relaxed,
+    );
     // SAFETY: the caller holds the queue's lock.
     policy.charge(unsafe { entity(running) }, ran);
 }
@@ -130,7 +137,9 @@ fn reschedule(how: Arrival) {
     let mut queue = cpu.queue.lock();
     cpu.need_resched.store(false, Ordering::Relaxed);
     let idle = queue.idle;
-    let Some(policy) = queue.policy.as_deref_mut() else { return };
+    let Some(policy) = queue.policy.as_deref_mut() else {
+        return;
+    };
     let prev_is_idle = core::ptr::eq(prev, idle);
     if prev_is_idle {
         let slept = now.saturating_sub(prev.since_ns.load(Ordering::Relaxed));
@@ -140,7 +149,10 @@ fn reschedule(how: Arrival) {
         // From RUNNING or WAKING (woken between `prepare_sleep` and here) back into the queue.
         let was = prev.state.load(Ordering::SeqCst);
         if (was == state::RUNNING || was == state::WAKING)
-            && prev.state.compare_exchange(was, state::QUEUED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            && prev
+                .state
+                .compare_exchange(was, state::QUEUED, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
         {
             // SAFETY: the queue is locked.
             policy.enqueue(id_of(prev), unsafe { entity(prev) }, how);
@@ -161,7 +173,10 @@ fn reschedule(how: Arrival) {
     next.since_ns.store(now, Ordering::Relaxed);
     if !policy.is_empty() && !core::ptr::eq(next, idle) {
         // SAFETY: the queue is locked.
-        timer::arm(now.saturating_add(policy.slice_ns(unsafe { entity(next) }).max(1)), now);
+        timer::arm(
+            now.saturating_add(policy.slice_ns(unsafe { entity(next) }).max(1)),
+            now,
+        );
     }
     drop(queue);
     if core::ptr::eq(prev, next) {
@@ -181,11 +196,23 @@ fn enqueue(task: &Task, how: Arrival) {
     let cpu = this();
     let mut queue = cpu.queue.lock();
     let idle = queue.idle;
-    let Some(policy) = queue.policy.as_deref_mut() else { return };
-    if task.state.compare_exchange(state::WAKING, state::QUEUED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    let Some(policy) = queue.policy.as_deref_mut() else {
+        return;
+    };
+    if task
+        .state
+        .compare_exchange(
+            state::WAKING,
+            state::QUEUED,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        )
+        .is_err()
+    {
         return;
     }
-    task.cpu.store(percpu::this_cpu().id.get(), Ordering::Relaxed);
+    task.cpu
+        .store(percpu::this_cpu().id.get(), Ordering::Relaxed);
     // SAFETY: the queue is locked.
     policy.enqueue(id_of(task), unsafe { entity(task) }, how);
     let running = task::current();
@@ -201,13 +228,20 @@ fn enqueue(task: &Task, how: Arrival) {
         cpu.need_resched.store(true, Ordering::Relaxed);
         percpu::set_work();
     } else {
-        timer::arm(now.saturating_add(policy.slice_ns(entity_running).max(1)), now);
+        timer::arm(
+            now.saturating_add(policy.slice_ns(entity_running).max(1)),
+            now,
+        );
     }
 }
 
 /// Wake a task from one of the given states.
 fn wake_from(task: &Task, from: u32) -> bool {
-    if task.state.compare_exchange(from, state::WAKING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    if task
+        .state
+        .compare_exchange(from, state::WAKING, Ordering::SeqCst, Ordering::SeqCst)
+        .is_err()
+    {
         return false;
     }
     if !task.on_cpu.load(Ordering::SeqCst) {
@@ -236,12 +270,6 @@ pub fn start(task: &Task) {
     enqueue(task, Arrival::New);
 }
 
-/// Ask for a reschedule before the running task returns to ring 3.
-pub fn set_need_resched() {
-    this().need_resched.store(true, Ordering::Relaxed);
-    percpu::set_work();
-}
-
 /// Whether a reschedule is due.
 #[inline]
 pub fn need_resched() -> bool {
@@ -254,7 +282,9 @@ pub(crate) fn tick(now: u64) {
     let cpu = this();
     let mut queue = cpu.queue.lock();
     let idle = queue.idle;
-    let Some(policy) = queue.policy.as_deref_mut() else { return };
+    let Some(policy) = queue.policy.as_deref_mut() else {
+        return;
+    };
     let running = task::current();
     if core::ptr::eq(running, idle) {
         return;
@@ -292,7 +322,12 @@ fn drop_dead() {
 /// The idle loop of this processor.
 pub fn idle_loop() -> ! {
     loop {
-        let empty = this().queue.lock().policy.as_ref().is_none_or(|policy| policy.is_empty());
+        let empty = this()
+            .queue
+            .lock()
+            .policy
+            .as_ref()
+            .is_none_or(|policy| policy.is_empty());
         if empty {
             arch::idle();
         } else {
@@ -311,7 +346,9 @@ pub fn nice(task: &Task) -> i8 {
 /// Set the nice value of a task (clamped to -20..=19).
 pub fn set_nice(task: &Task, nice: i8) {
     let mut queue = this().queue.lock();
-    let Some(policy) = queue.policy.as_deref_mut() else { return };
+    let Some(policy) = queue.policy.as_deref_mut() else {
+        return;
+    };
     // SAFETY: the queue is locked.
     let entity = unsafe { entity(task) };
     if policy.dequeue(id_of(task), entity) {
@@ -338,15 +375,12 @@ pub fn runnable() -> usize {
 
 /// Context switches since boot.
 pub fn context_switches() -> u64 {
-    CPUS.iter().map(|cpu| cpu.switches.load(Ordering::Relaxed)).sum()
+    CPUS.iter()
+        .map(|cpu| cpu.switches.load(Ordering::Relaxed))
+        .sum()
 }
 
 /// Time that this processor had nothing to do, in nanoseconds.
 pub fn idle_ns() -> u64 {
     this().idle_ns.load(Ordering::Relaxed)
-}
-
-/// Name of the policy in use.
-pub fn policy_name() -> &'static str {
-    this().queue.lock().policy.as_ref().map_or("none", |policy| policy.name())
 }

@@ -28,7 +28,12 @@ struct PerProcessor([Loaded; MAX_CPUS]);
 unsafe impl Sync for PerProcessor {}
 
 static LOADED: PerProcessor = PerProcessor(
-    [const { Loaded { bases: Cell::new(core::ptr::null()), prev: Cell::new(core::ptr::null()) } }; MAX_CPUS],
+    [const {
+        Loaded {
+            bases: Cell::new(core::ptr::null()),
+            prev: Cell::new(core::ptr::null()),
+        }
+    }; MAX_CPUS],
 );
 
 #[inline]
@@ -123,7 +128,11 @@ pub fn set_gs_base(task: &Task, base: usize) {
 
 /// The running program's FS base.
 pub fn user_fs_base(task: &Task) -> usize {
-    if tls::programs_can_set_bases() { tls::fs_base() } else { task.fs_base.load(Ordering::Relaxed) }
+    if tls::programs_can_set_bases() {
+        tls::fs_base()
+    } else {
+        task.fs_base.load(Ordering::Relaxed)
+    }
 }
 
 /// The running program's GS base.

@@ -5,7 +5,7 @@
 //! | [`SpinLock`] | no | short critical sections, interrupt handlers |
 //! | [`Mutex`] | yes | sections that do input and output |
 //! | [`WaitQueue`] | — | waiting until a condition holds |
-//! | [`Once`], [`Lazy`] | no | values made at first use |
+//! | [`Once`] | no | values made at first use |
 //! | [`OwnerCell`] | no | values that one task owns and others rarely look at |
 //!
 //! The kernel runs with interrupts disabled and is never preempted, so on one processor a spin lock
@@ -21,7 +21,7 @@ mod spin;
 mod wait;
 
 pub use mutex::{Mutex, MutexGuard};
-pub use once::{Lazy, Once};
+pub use once::Once;
 pub use owned::OwnerCell;
 pub use spin::{SpinLock, SpinLockGuard};
 pub use wait::{WaitQueue, Waiter};

@@ -25,12 +25,11 @@ unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 impl<T> Mutex<T> {
     /// An unlocked lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
-    }
-
-    /// The value, by consuming the lock.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
+        Self {
+            locked: AtomicBool::new(false),
+            waiters: WaitQueue::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 }
 
@@ -39,8 +38,9 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         if self.locked.swap(true, Ordering::Acquire) {
-            self.waiters
-                .wait_uninterruptible(|| (!self.locked.swap(true, Ordering::Acquire)).then_some(()));
+            self.waiters.wait_uninterruptible(|| {
+                (!self.locked.swap(true, Ordering::Acquire)).then_some(())
+            });
         }
         MutexGuard { lock: self }
     }
@@ -48,7 +48,11 @@ impl<T: ?Sized> Mutex<T> {
     /// Take the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        if self.locked.swap(true, Ordering::Acquire) { None } else { Some(MutexGuard { lock: self }) }
+        if self.locked.swap(true, Ordering::Acquire) {
+            None
+        } else {
+            Some(MutexGuard { lock: self })
+        }
     }
 
     /// The value, without locking: nobody else can have a reference to it.

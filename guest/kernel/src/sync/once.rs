@@ -2,7 +2,6 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::ops::Deref;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 const EMPTY: u8 = 0;
@@ -23,7 +22,10 @@ unsafe impl<T: Send> Send for Once<T> {}
 impl<T> Once<T> {
     /// An empty cell.
     pub const fn new() -> Self {
-        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
+        Self {
+            state: AtomicU8::new(EMPTY),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
     }
 
     /// The value, if there is one.
@@ -41,7 +43,10 @@ impl<T> Once<T> {
     /// time waits. `make` must not ask for the same cell.
     pub fn call_once(&self, make: impl FnOnce() -> T) -> &T {
         if self.state.load(Ordering::Acquire) != FULL {
-            match self.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Acquire) {
+            match self
+                .state
+                .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Acquire)
+            {
                 Ok(_) => {
                     let value = make();
                     // SAFETY: FILLING keeps all others away from the cell.
@@ -81,31 +86,6 @@ impl<T> Drop for Once<T> {
         if *self.state.get_mut() == FULL {
             // SAFETY: FULL says that the value has been written.
             unsafe { self.value.get_mut().assume_init_drop() };
-        }
-    }
-}
-
-/// A value that its first user makes.
-pub struct Lazy<T, F = fn() -> T> {
-    cell: Once<T>,
-    make: F,
-}
-
-impl<T, F: Fn() -> T> Lazy<T, F> {
-    /// A value that `make` will make.
-    pub const fn new(make: F) -> Self {
-        Self { cell: Once::new(), make }
-    }
-}
-
-impl<T, F: Fn() -> T> Deref for Lazy<T, F> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        match self.cell.get() {
-            Some(value) => value,
-            None => self.cell.call_once(&self.make),
         }
     }
 }

@@ -23,7 +23,10 @@ unsafe impl<T: Send> Send for OwnerCell<T> {}
 impl<T> OwnerCell<T> {
     /// A cell that holds `value`.
     pub const fn new(value: T) -> Self {
-        Self { value: UnsafeCell::new(value), lock: SpinLock::new(()) }
+        Self {
+            value: UnsafeCell::new(value),
+            lock: SpinLock::new(()),
+        }
     }
 
     /// The value.

@@ -24,12 +24,10 @@ unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
 impl<T> SpinLock<T> {
     /// An unlocked lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
-    }
-
-    /// The value, by consuming the lock.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
+        Self {
+            locked: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 }
 
@@ -49,7 +47,11 @@ impl<T: ?Sized> SpinLock<T> {
     /// Take the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
-        if self.locked.swap(true, Ordering::Acquire) { None } else { Some(SpinLockGuard { lock: self }) }
+        if self.locked.swap(true, Ordering::Acquire) {
+            None
+        } else {
+            Some(SpinLockGuard { lock: self })
+        }
     }
 
     /// The value, without locking: nobody else can have a reference to it.

@@ -34,7 +34,11 @@ impl Waiter {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Arc<Self> {
         let task = task::current_arc();
-        Arc::new(Self { task: Arc::as_ptr(&task), _keep: Some(task), woken: AtomicBool::new(false) })
+        Arc::new(Self {
+            task: Arc::as_ptr(&task),
+            _keep: Some(task),
+            woken: AtomicBool::new(false),
+        })
     }
 
     /// The waiter that is a part of `task`.
@@ -43,7 +47,11 @@ impl Waiter {
     /// `task` outlives every use of the waiter by a queue: it may sleep with it, but must have left
     /// all queues before it dies.
     pub(crate) unsafe fn embedded(task: *const Task) -> Self {
-        Self { task, _keep: None, woken: AtomicBool::new(false) }
+        Self {
+            task,
+            _keep: None,
+            woken: AtomicBool::new(false),
+        }
     }
 
     /// Forget earlier wake-ups. Call it *before* the conditions are tested.
@@ -120,7 +128,9 @@ pub struct WaitQueue {
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(Vec::new()) }
+        Self {
+            waiters: SpinLock::new(Vec::new()),
+        }
     }
 
     /// Sleep until `cond` gives a value. It is called at least once, also again after each wake-up.
@@ -214,11 +224,6 @@ impl WaitQueue {
                 break;
             }
         }
-    }
-
-    /// True if nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiters.lock().is_empty()
     }
 
     /// Have this queue wake `waiter` from now on.

@@ -34,7 +34,7 @@ pub fn sys_mmap(addr: usize, len: usize, prot: usize, flags: usize, fd: usize, o
         MAP_PRIVATE => false,
         _ => return Err(Errno::EINVAL),
     };
-    if len == 0 || offset % PAGE != 0 || flags & MAP_HUGETLB != 0 {
+    if len == 0 || !offset.is_multiple_of(PAGE) || flags & MAP_HUGETLB != 0 {
         return Err(Errno::EINVAL);
     }
     // A length that no address space could have.
@@ -89,7 +89,7 @@ pub fn sys_munmap(addr: usize, len: usize) -> KResult<usize> {
 }
 
 pub fn sys_mprotect(addr: usize, len: usize, prot: usize) -> KResult<usize> {
-    if addr % PAGE != 0 || prot & !PROT_KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+    if !addr.is_multiple_of(PAGE) || prot & !PROT_KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
         return Err(Errno::EINVAL);
     }
     if prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
@@ -122,7 +122,7 @@ const MS_SYNC: usize = 4;
 pub fn sys_msync(addr: usize, len: usize, flags: usize) -> KResult<usize> {
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
         || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
-        || addr % PAGE != 0
+        || !addr.is_multiple_of(PAGE)
     {
         return Err(Errno::EINVAL);
     }
@@ -134,7 +134,7 @@ pub fn sys_msync(addr: usize, len: usize, flags: usize) -> KResult<usize> {
 }
 
 pub fn sys_mincore(addr: usize, len: usize, vec: usize) -> KResult<usize> {
-    if addr % PAGE != 0 {
+    if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if len == 0 {

@@ -139,7 +139,8 @@ pub fn sys_sched_setscheduler(tid: usize, policy: usize, param: usize) -> KResul
         return Err(Errno::EINVAL);
     }
     let priority: u32 = read_user(param)?;
-    set_policy(&*task_of(tid)?, policy as u32 & !SCHED_RESET_ON_FORK, priority)
+    let task = task_of(tid)?;
+    set_policy(&task, policy as u32 & !SCHED_RESET_ON_FORK, priority)
 }
 
 pub fn sys_sched_getscheduler(tid: usize) -> KResult<usize> {
@@ -183,7 +184,7 @@ const MASK_SIZE: usize = 8;
 const ONLINE: u64 = 1;
 
 pub fn sys_sched_getaffinity(tid: usize, size: usize, mask: usize) -> KResult<usize> {
-    if size < MASK_SIZE || size % 8 != 0 {
+    if size < MASK_SIZE || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     task_of(tid)?;

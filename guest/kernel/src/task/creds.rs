@@ -28,22 +28,22 @@ pub struct Creds {
 impl Creds {
     /// Root's, without supplementary groups.
     pub fn root() -> Self {
-        Self { uid: 0, euid: 0, suid: 0, fsuid: 0, gid: 0, egid: 0, sgid: 0, fsgid: 0, groups: Arc::new([]) }
+        Self {
+            uid: 0,
+            euid: 0,
+            suid: 0,
+            fsuid: 0,
+            gid: 0,
+            egid: 0,
+            sgid: 0,
+            fsgid: 0,
+            groups: Arc::new([]),
+        }
     }
 
     /// Whether the process may do what only root may.
     #[inline]
     pub fn is_privileged(&self) -> bool {
         self.euid == 0
-    }
-
-    /// Whether `gid` is the file-access group or one of the supplementary groups.
-    pub fn in_group(&self, gid: u32) -> bool {
-        self.fsgid == gid || self.groups.contains(&gid)
-    }
-
-    /// Whether `gid` is the effective group or one of the supplementary groups.
-    pub fn in_effective_group(&self, gid: u32) -> bool {
-        self.egid == gid || self.groups.contains(&gid)
     }
 }

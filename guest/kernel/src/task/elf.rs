@@ -110,7 +110,12 @@ impl Elf {
     /// ENOEXEC: no executable for this machine, or its headers make no sense.
     pub fn parse(inode: &Arc<dyn Inode>, start: &[u8]) -> KResult<Self> {
         // Class 64, little endian, version 1.
-        if start.len() < HEADER || start[..4] != *b"\x7fELF" || start[4] != 2 || start[5] != 1 || start[6] != 1 {
+        if start.len() < HEADER
+            || start[..4] != *b"\x7fELF"
+            || start[4] != 2
+            || start[5] != 1
+            || start[6] != 1
+        {
             return Err(Errno::ENOEXEC);
         }
         let kind = u16_at(start, 16);
@@ -159,7 +164,10 @@ impl Elf {
             PT_PHDR => self.phdr = Some(segment.vaddr),
             PT_GNU_STACK => self.executable_stack = segment.flags & PF_X != 0,
             PT_INTERP => {
-                if segment.file_size < 2 || segment.file_size > MAX_INTERP || self.interpreter.is_some() {
+                if segment.file_size < 2
+                    || segment.file_size > MAX_INTERP
+                    || self.interpreter.is_some()
+                {
                     return Err(Errno::ENOEXEC);
                 }
                 let mut name = alloc::vec![0; segment.file_size];
@@ -213,7 +221,13 @@ impl Elf {
         let bias = if self.fixed {
             0
         } else {
-            let align = self.segments.iter().map(|s| s.align).max().unwrap_or(PAGE).clamp(PAGE, 1 << 30);
+            let align = self
+                .segments
+                .iter()
+                .map(|s| s.align)
+                .max()
+                .unwrap_or(PAGE)
+                .clamp(PAGE, 1 << 30);
             (base & !(align - 1)).wrapping_sub(lowest & !(align - 1))
         };
         let top = bias.wrapping_add(end);
@@ -232,10 +246,23 @@ impl Elf {
                 .find(|s| s.offset <= self.phoff && self.phoff < s.offset + s.file_size)
                 .map_or(0, |s| bias.wrapping_add(self.phoff - s.offset + s.vaddr)),
         };
-        Ok(Loaded { bias, entry: bias.wrapping_add(self.entry), phdr, phnum: self.phnum, end: top, zero })
+        Ok(Loaded {
+            bias,
+            entry: bias.wrapping_add(self.entry),
+            phdr,
+            phnum: self.phnum,
+            end: top,
+            zero,
+        })
     }
 
-    fn map(&self, space: &AddressSpace, s: &Segment, bias: usize, zero: &mut Vec<(usize, usize)>) -> KResult<()> {
+    fn map(
+        &self,
+        space: &AddressSpace,
+        s: &Segment,
+        bias: usize,
+        zero: &mut Vec<(usize, usize)>,
+    ) -> KResult<()> {
         let mut prot = Prot::NONE;
         for (flag, bit) in [(PF_R, Prot::READ), (PF_W, Prot::WRITE), (PF_X, Prot::EXEC)] {
             if s.flags & flag != 0 {
@@ -248,8 +275,20 @@ impl Elf {
         let end = (start + s.mem_size).next_multiple_of(PAGE);
         let mut anonymous = page;
         if s.file_size > 0 {
-            let backing = Backing::File { inode: self.inode.clone(), offset: (s.offset & !(PAGE - 1)) as u64 };
-            space.map(Some(page), Fixed::NoReplace, file_end - page, prot, MapKind { shared: false, backing })?;
+            let backing = Backing::File {
+                inode: self.inode.clone(),
+                offset: (s.offset & !(PAGE - 1)) as u64,
+            };
+            space.map(
+                Some(page),
+                Fixed::NoReplace,
+                file_end - page,
+                prot,
+                MapKind {
+                    shared: false,
+                    backing,
+                },
+            )?;
             anonymous = file_end.next_multiple_of(PAGE);
             // The rest of the page belongs to the file; in memory it is zero. A segment that
             // cannot be written is left as it is, as in Linux.
@@ -258,8 +297,17 @@ impl Elf {
             }
         }
         if end > anonymous {
-            let kind = MapKind { shared: false, backing: Backing::Anonymous };
-            space.map(Some(anonymous), Fixed::NoReplace, end - anonymous, prot, kind)?;
+            let kind = MapKind {
+                shared: false,
+                backing: Backing::Anonymous,
+            };
+            space.map(
+                Some(anonymous),
+                Fixed::NoReplace,
+                end - anonymous,
+                prot,
+                kind,
+            )?;
         }
         Ok(())
     }

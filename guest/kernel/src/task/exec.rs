@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::elf::Elf;
-use super::stack::{self, Program};
 pub use super::stack::Strings;
+use super::stack::{self, Program};
 use super::table::table;
 use super::{Creds, current, exit, signal};
 use crate::arch::gdt::{USER_CS, USER_DS};
@@ -17,8 +17,8 @@ use crate::arch::{TrapFrame, percpu};
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD};
 use crate::fs::{Dentry, Inode, Lookup, ReadBuf};
-use crate::mm::layout::USER_END;
 use crate::mm::AddressSpace;
+use crate::mm::layout::USER_END;
 use crate::sched;
 use crate::task::rlimit::{INFINITY, Resource};
 
@@ -149,12 +149,22 @@ fn interpret(request: &mut Request, start: &[u8]) -> KResult<()> {
     let line = match line.iter().position(|&b| b == b'\n') {
         Some(end) => &line[..end],
         // A line that does not end within what was read must at least name its interpreter whole.
-        None if start.len() < START || line.trim_ascii_start().iter().any(|&b| b == b' ' || b == b'\t') => line,
+        None if start.len() < START
+            || line
+                .trim_ascii_start()
+                .iter()
+                .any(|&b| b == b' ' || b == b'\t') =>
+        {
+            line
+        }
         None => return Err(Errno::ENOEXEC),
     };
     let line = line.split(|&b| b == 0).next().unwrap_or(b"");
     let line = line.trim_ascii();
-    let end = line.iter().position(|&b| b == b' ' || b == b'\t').unwrap_or(line.len());
+    let end = line
+        .iter()
+        .position(|&b| b == b' ' || b == b'\t')
+        .unwrap_or(line.len());
     let (interpreter, argument) = line.split_at(end);
     let argument = argument.trim_ascii();
     if interpreter.is_empty() {
@@ -164,7 +174,9 @@ fn interpret(request: &mut Request, start: &[u8]) -> KResult<()> {
     if argument.is_empty() {
         request.args.replace_first(&[interpreter, &script])?;
     } else {
-        request.args.replace_first(&[interpreter, argument, &script])?;
+        request
+            .args
+            .replace_first(&[interpreter, argument, &script])?;
     }
     request.file = path::lookup_exec(AT_FDCWD, interpreter, Lookup::Follow)?;
     request.name = script;
@@ -205,7 +217,11 @@ fn set_limits(space: &AddressSpace) {
         INFINITY => usize::MAX,
         limit => limit as usize,
     };
-    space.set_limits(bytes(Resource::AddressSpace), bytes(Resource::Stack), bytes(Resource::Data));
+    space.set_limits(
+        bytes(Resource::AddressSpace),
+        bytes(Resource::Stack),
+        bytes(Resource::Data),
+    );
 }
 
 /// All other threads end; the running one becomes the leader.
@@ -231,7 +247,9 @@ fn end_other_threads() -> KResult<()> {
             }
         }
     }
-    process.thread_exit.wait_uninterruptible(|| (process.thread_count() == 1).then_some(()));
+    process
+        .thread_exit
+        .wait_uninterruptible(|| (process.thread_count() == 1).then_some(()));
     {
         let mut table = table();
         if let Some(task) = table.tasks.remove(&me.tid()) {
@@ -277,7 +295,9 @@ fn forget_old_program() {
     me.signals.lock().alt = signal::AltStack::NONE;
     me.clear_child_tid.store(0, Ordering::Relaxed);
     me.robust_list.store(0, Ordering::Relaxed);
-    process.exit_signal.store(signal::SIGCHLD, Ordering::Relaxed);
+    process
+        .exit_signal
+        .store(signal::SIGCHLD, Ordering::Relaxed);
     process.has_execed.store(true, Ordering::Relaxed);
     process.parent_death_signal().store(0, Ordering::Relaxed);
     process.dumpable().store(1, Ordering::Relaxed);
@@ -317,4 +337,3 @@ pub fn exec_from_kernel<'a>(
     }
     exec(frame, request)
 }
-

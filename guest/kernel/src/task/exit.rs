@@ -34,6 +34,9 @@ pub fn exit_group(status: u32) -> ! {
 /// whole process has been asked for before.
 pub fn exit_thread(status: u32) -> ! {
     let me = current_arc();
+    if me.stack().is_some_and(|stack| !stack.is_intact()) {
+        panic!("the kernel stack of task {} overflowed", me.tid());
+    }
     let process = me.process.clone();
     release_user_state(&me);
     table().tasks.remove(&me.tid());
@@ -95,7 +98,9 @@ fn exit_process(process: &Arc<Process>, status: u32) {
         machine_end(status);
     }
     itimer::stop_all(process);
-    let pages = process.own_space().map_or(0, |space| space.usage().resident);
+    let pages = process
+        .own_space()
+        .map_or(0, |space| space.usage().resident);
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     close_files(process);
     leave_space(process);
@@ -111,7 +116,11 @@ fn exit_process(process: &Arc<Process>, status: u32) {
 /// The first process has ended, and the machine ends with it.
 fn machine_end(status: u32) -> ! {
     fs::unmount_all();
-    let code = if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff };
+    let code = if status & 0x7f != 0 {
+        128 + (status & 0x7f)
+    } else {
+        status >> 8 & 0xff
+    };
     power::exit(code as i32)
 }
 
@@ -125,7 +134,13 @@ fn close_files(process: &Process) {
     }
     let root = process.fs.lock().root.clone();
     // SAFETY: as above.
-    drop(unsafe { process.fs.replace(FsContext { cwd: root.clone(), root, umask: 0 }) });
+    drop(unsafe {
+        process.fs.replace(FsContext {
+            cwd: root.clone(),
+            root,
+            umask: 0,
+        })
+    });
 }
 
 /// Give up the address space; the processor goes on with the kernel's own tables.
@@ -174,7 +189,9 @@ fn leave_family(process: &Arc<Process>, status: u32) {
                 child.exit_signal.store(SIGCHLD, Ordering::Relaxed);
                 reaper.children.lock().push(child.clone());
             }
-            if child.pgid() != process.pgid() && signal::orphaned_stopped(&table, child.pgid(), None) {
+            if child.pgid() != process.pgid()
+                && signal::orphaned_stopped(&table, child.pgid(), None)
+            {
                 orphans.push(child.pgid());
             }
         }
@@ -223,7 +240,8 @@ fn tell_parent(process: &Arc<Process>, status: u32) {
     };
     let signo = process.exit_signal.load(Ordering::Relaxed);
     let action = *parent.signals.lock().actions.get(SIGCHLD);
-    let forget = signo == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0);
+    let forget =
+        signo == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0);
     if signo != 0 && !(forget && action.handler == SIG_IGN) {
         let usage = process.usage();
         let (code, value) = match status & 0x7f {
@@ -258,7 +276,10 @@ pub(super) fn reap(process: &Arc<Process>) -> bool {
     }
     table.processes.remove(&process.pid());
     if let Some(parent) = process.parent() {
-        parent.children.lock().retain(|child| !Arc::ptr_eq(child, process));
+        parent
+            .children
+            .lock()
+            .retain(|child| !Arc::ptr_eq(child, process));
     }
     true
 }

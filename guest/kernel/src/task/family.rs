@@ -16,7 +16,10 @@ pub fn set_process_group(pid: u32, pgid: u32) -> KResult<()> {
     let table = table();
     let pid = if pid == 0 { me.pid() } else { pid };
     let pgid = if pgid == 0 { pid } else { pgid };
-    let target = table.process(pid).filter(|p| !p.is_dead()).ok_or(Errno::ESRCH)?;
+    let target = table
+        .process(pid)
+        .filter(|p| !p.is_dead())
+        .ok_or(Errno::ESRCH)?;
     if target.pid() != me.pid() {
         if target.ppid() != me.pid() {
             return Err(Errno::ESRCH);

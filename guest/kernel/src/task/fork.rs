@@ -3,16 +3,16 @@
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
+use super::current;
 use super::kstack::KernelStack;
 use super::process::{self, Completion, Process};
-use super::signal::state::ProcessSignals;
 use super::signal;
+use super::signal::state::ProcessSignals;
 use super::table::{PID_MAX, table};
 use super::thread::{self, Task};
-use super::current;
+use crate::arch::TrapFrame;
 use crate::arch::context::Context;
 use crate::arch::syscall_entry;
-use crate::arch::TrapFrame;
 use crate::errno::{Errno, KResult};
 use crate::mm::{self, user};
 use crate::sched;
@@ -46,7 +46,8 @@ pub const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 /// Signal handlers back to the default (clone3).
 pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// Namespaces, and other things that do not exist here: mount, cgroup, uts, ipc, user, pid, net.
-const CLONE_NEW: u64 = 0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
+const CLONE_NEW: u64 =
+    0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
 /// The child's number is chosen by the caller, or its cgroup (clone3).
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -71,7 +72,11 @@ fn check_flags(args: &CloneArgs) -> KResult<()> {
     let flags = args.flags;
     let needs = |what: u64, other: u64| flags & what != 0 && flags & other == 0;
     if flags & (CLONE_NEW | CLONE_INTO_CGROUP) != 0 {
-        return Err(if flags & CLONE_INTO_CGROUP != 0 { Errno::EINVAL } else { Errno::EPERM });
+        return Err(if flags & CLONE_INTO_CGROUP != 0 {
+            Errno::EINVAL
+        } else {
+            Errno::EPERM
+        });
     }
     if needs(CLONE_SIGHAND, CLONE_VM)
         || needs(CLONE_THREAD, CLONE_SIGHAND)
@@ -102,7 +107,11 @@ fn check_limits(me: &Task) -> KResult<()> {
         return Err(Errno::EAGAIN);
     }
     if uid != 0 {
-        let own = table.tasks.values().filter(|t| t.process.creds.lock().uid == uid).count();
+        let own = table
+            .tasks
+            .values()
+            .filter(|t| t.process.creds.lock().uid == uid)
+            .count();
         if own as u64 >= limit {
             return Err(Errno::EAGAIN);
         }
@@ -125,7 +134,11 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
 
     let thread = flags & CLONE_THREAD != 0;
     let tid = table().allocate()?;
-    let process = if thread { me.process.clone() } else { new_process(me, tid, args, vfork.clone())? };
+    let process = if thread {
+        me.process.clone()
+    } else {
+        new_process(me, tid, args, vfork.clone())?
+    };
 
     let child_frame = stack.frame();
     let mut registers = *frame;
@@ -133,7 +146,11 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
     if args.stack != 0 {
         registers.rsp = args.stack;
     }
-    let settid = if flags & CLONE_CHILD_SETTID != 0 { args.child_tid } else { 0 };
+    let settid = if flags & CLONE_CHILD_SETTID != 0 {
+        args.child_tid
+    } else {
+        0
+    };
     // SAFETY: the frame is at the top of the new stack, the context right below it.
     let context = unsafe {
         child_frame.write(registers);
@@ -147,16 +164,26 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
         stack: Some(stack),
         context,
         fpu,
-        fs_base: if flags & CLONE_SETTLS != 0 { args.tls } else { sched::user_fs_base(me) },
+        fs_base: if flags & CLONE_SETTLS != 0 {
+            args.tls
+        } else {
+            sched::user_fs_base(me)
+        },
         gs_base: sched::user_gs_base(me),
         blocked: me.blocked(),
         comm,
     });
     if flags & CLONE_CHILD_CLEARTID != 0 {
-        child.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
+        child
+            .clear_child_tid
+            .store(args.child_tid, Ordering::Relaxed);
     }
-    child.sched_policy.store(me.sched_policy.load(Ordering::Relaxed), Ordering::Relaxed);
-    child.sched_priority.store(me.sched_priority.load(Ordering::Relaxed), Ordering::Relaxed);
+    child
+        .sched_policy
+        .store(me.sched_policy.load(Ordering::Relaxed), Ordering::Relaxed);
+    child
+        .sched_priority
+        .store(me.sched_priority.load(Ordering::Relaxed), Ordering::Relaxed);
     if flags & CLONE_VM == 0 || flags & CLONE_VFORK != 0 {
         // A thread that shares memory gets no alternate stack: two would run on it.
         let alt = me.signals.lock().alt;
@@ -200,7 +227,12 @@ fn publish(me: &Task, child: &Arc<Task>, process: &Arc<Process>, thread: bool) -
     Ok(())
 }
 
-fn new_process(me: &Task, pid: u32, args: &CloneArgs, vfork: Option<Arc<Completion>>) -> KResult<Arc<Process>> {
+fn new_process(
+    me: &Task,
+    pid: u32,
+    args: &CloneArgs,
+    vfork: Option<Arc<Completion>>,
+) -> KResult<Arc<Process>> {
     let flags = args.flags;
     let old = &me.process;
     let space = match old.own_space() {
@@ -213,14 +245,21 @@ fn new_process(me: &Task, pid: u32, args: &CloneArgs, vfork: Option<Arc<Completi
     } else {
         Arc::new(SpinLock::new(old.files.lock().fork()?))
     };
-    let fs = if flags & CLONE_FS != 0 { old.fs.share() } else { Arc::new(SpinLock::new(old.fs.lock().clone())) };
+    let fs = if flags & CLONE_FS != 0 {
+        old.fs.share()
+    } else {
+        Arc::new(SpinLock::new(old.fs.lock().clone()))
+    };
     let mut actions = old.signals.lock().actions.clone();
     if flags & CLONE_CLEAR_SIGHAND != 0 {
         actions.clear_handlers();
     }
     let (parent, ppid) = if flags & CLONE_PARENT != 0 {
         let parent = old.parent();
-        (parent.as_ref().map_or(Weak::new(), Arc::downgrade), old.ppid())
+        (
+            parent.as_ref().map_or(Weak::new(), Arc::downgrade),
+            old.ppid(),
+        )
     } else {
         (Arc::downgrade(old), old.pid())
     };
@@ -261,7 +300,9 @@ extern "C" fn child_start(settid: usize) -> ! {
         // A bad address is the program's own affair.
         let _ = user::write_user(settid, &me.tid());
     }
-    let Some(frame) = me.frame() else { unreachable!("a child without a kernel stack") };
+    let Some(frame) = me.frame() else {
+        unreachable!("a child without a kernel stack")
+    };
     // SAFETY: `clone` has put the parent's registers there, which came from ring 3.
     unsafe { syscall_entry::return_to_user(frame) }
 }

@@ -29,7 +29,7 @@ struct Key {
 impl Key {
     /// The key of the word at a user address.
     fn of(address: usize) -> KResult<Self> {
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         let space = current_space().ok_or(Errno::EFAULT)?;
@@ -38,7 +38,9 @@ impl Key {
     }
 
     fn bucket(&self) -> usize {
-        let mixed = (self.object >> 4).wrapping_add(self.offset >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.object >> 4)
+            .wrapping_add(self.offset >> 2)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed >> (usize::BITS - BUCKETS.trailing_zeros())
     }
 }
@@ -88,12 +90,19 @@ pub fn wait(address: usize, expected: u32, bits: u32, deadline: Option<u64>) -> 
     let waiter = current().waiter().clone();
     waiter.reset();
     let index = key.bucket();
-    let sleeper =
-        Arc::new(Sleeper { waiter, bits, woken: AtomicBool::new(false), bucket: AtomicUsize::new(index) });
+    let sleeper = Arc::new(Sleeper {
+        waiter,
+        bits,
+        woken: AtomicBool::new(false),
+        bucket: AtomicUsize::new(index),
+    });
     {
         let mut bucket = TABLE[index].lock();
         bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        bucket.push(Entry { key, sleeper: sleeper.clone() });
+        bucket.push(Entry {
+            key,
+            sleeper: sleeper.clone(),
+        });
     }
     let result = match user::read_user::<u32>(address) {
         Ok(value) if value == expected => sleep(&sleeper, deadline),
@@ -201,7 +210,11 @@ pub fn requeue(
         entry.sleeper.bucket.store(to.bucket(), Ordering::SeqCst);
         bucket.push(entry);
     }
-    Ok(if expected.is_some() { woken + count } else { woken })
+    Ok(if expected.is_some() {
+        woken + count
+    } else {
+        woken
+    })
 }
 
 /// FUTEX_WAKE_OP: change the word at `second` as `op` says, wake up to `count` at `first`, and up to
@@ -209,12 +222,22 @@ pub fn requeue(
 ///
 /// # Errors
 /// ENOSYS: unknown operation. EFAULT, EINVAL.
-pub fn wake_op(first: usize, second: usize, count: usize, count_second: usize, op: u32) -> KResult<usize> {
+pub fn wake_op(
+    first: usize,
+    second: usize,
+    count: usize,
+    count_second: usize,
+    op: u32,
+) -> KResult<usize> {
     let first = Key::of(first)?;
     let second_key = Key::of(second)?;
     let operand = sign_extend_12(op >> 12);
     let compared = sign_extend_12(op);
-    let operand = if op >> 31 != 0 { 1i32.wrapping_shl(operand as u32 & 31) } else { operand };
+    let operand = if op >> 31 != 0 {
+        1i32.wrapping_shl(operand as u32 & 31)
+    } else {
+        operand
+    };
     let change: fn(u32, u32) -> u32 = match op >> 28 & 7 {
         0 => |_, arg| arg,
         1 => |old, arg| old.wrapping_add(arg),

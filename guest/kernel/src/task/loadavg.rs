@@ -22,7 +22,10 @@ struct Averages {
     until: u64,
 }
 
-static AVERAGES: SpinLock<Averages> = SpinLock::new(Averages { loads: [0; 3], until: 0 });
+static AVERAGES: SpinLock<Averages> = SpinLock::new(Averages {
+    loads: [0; 3],
+    until: 0,
+});
 
 /// The averages with 16 bits after the binary point, as `sysinfo(2)` gives them.
 pub fn fixed_point() -> [u64; 3] {

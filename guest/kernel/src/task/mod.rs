@@ -33,9 +33,9 @@ use alloc::sync::Arc;
 
 pub use creds::Creds;
 pub use family::{set_process_group, start_session};
-pub use process::{COMM_LEN, Completion, ImageRange, Process, Shared, Usage};
-pub use start::{init, spawn_init};
+pub use process::{COMM_LEN, Process, Usage};
 pub use robust::HEAD_SIZE as ROBUST_HEAD_SIZE;
+pub use start::{init, spawn_init};
 pub use table::{all_processes, find_process, find_task};
 pub use thread::{RestartBlock, Task};
 
@@ -72,12 +72,6 @@ pub fn current_process() -> &'static Process {
 #[inline]
 pub fn current_space() -> Option<&'static AddressSpace> {
     current_process().own_space()
-}
-
-/// Whether the running task can sleep: the boot code, which becomes the idle task, cannot.
-#[inline]
-pub fn can_sleep() -> bool {
-    current_process().pid() != 0
 }
 
 /// Work before a return to ring 3: let others run, act on signals. Runs only if somebody set the

@@ -1,9 +1,9 @@
 //! What happens when a page fault finds no memory.
 
+use super::current_process;
 use super::process::Process;
 use super::signal::{self, SIGKILL, SigInfo};
 use super::table::all_processes;
-use super::current_process;
 use crate::sched;
 use alloc::sync::Arc;
 

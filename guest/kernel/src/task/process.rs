@@ -23,7 +23,9 @@ pub struct Shared<T> {
 impl<T> Shared<T> {
     /// A part that begins as `value`.
     pub fn new(value: Arc<SpinLock<T>>) -> Self {
-        Self { cell: OwnerCell::new(value) }
+        Self {
+            cell: OwnerCell::new(value),
+        }
     }
 
     /// Lock the part.
@@ -100,7 +102,10 @@ pub struct Completion {
 impl Completion {
     /// Not done yet.
     pub const fn new() -> Self {
-        Self { done: AtomicBool::new(false), queue: WaitQueue::new() }
+        Self {
+            done: AtomicBool::new(false),
+            queue: WaitQueue::new(),
+        }
     }
 
     /// Let those who wait go on.
@@ -111,7 +116,8 @@ impl Completion {
 
     /// Wait; only a fatal signal ends it early.
     pub fn wait(&self) {
-        self.queue.wait_uninterruptible(|| self.done.load(Ordering::SeqCst).then_some(()));
+        self.queue
+            .wait_uninterruptible(|| self.done.load(Ordering::SeqCst).then_some(()));
     }
 }
 
@@ -332,7 +338,9 @@ impl Process {
 
     /// From zombie to reaped; false: somebody else was quicker.
     pub(super) fn reap(&self) -> bool {
-        self.life.compare_exchange(ZOMBIE, REAPED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.life
+            .compare_exchange(ZOMBIE, REAPED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// Whether it is stopped by a signal.
@@ -360,7 +368,10 @@ impl Process {
     /// The caller is the last thread of the process, holds no reference from [`Self::own_space`],
     /// and sees to it that the processor does not go on using the old one's tables once it is
     /// dropped.
-    pub(super) unsafe fn replace_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+    pub(super) unsafe fn replace_space(
+        &self,
+        space: Option<Arc<AddressSpace>>,
+    ) -> Option<Arc<AddressSpace>> {
         // SAFETY: by the caller's promise.
         unsafe { self.space.replace(space) }
     }

@@ -12,8 +12,6 @@ pub const INFINITY: u64 = u64::MAX;
 pub enum Resource {
     /// Seconds of processor time.
     Cpu = 0,
-    /// Bytes of the largest file that may be written.
-    FileSize = 1,
     /// Bytes of data segment.
     Data = 2,
     /// Bytes of stack.
@@ -30,8 +28,6 @@ pub enum Resource {
     AddressSpace = 9,
     /// Signals that may be queued.
     PendingSignals = 11,
-    /// Ceiling of the nice value (20 - limit).
-    Nice = 13,
 }
 
 /// Number of resources (`RLIM_NLIMITS`).

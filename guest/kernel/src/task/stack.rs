@@ -62,7 +62,10 @@ pub struct Strings {
 impl Strings {
     /// No strings.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), count: 0 }
+        Self {
+            bytes: Vec::new(),
+            count: 0,
+        }
     }
 
     /// Number of strings.
@@ -80,7 +83,9 @@ impl Strings {
     /// # Errors
     /// ENOMEM: memory is short.
     pub fn push(&mut self, string: &[u8]) -> KResult<()> {
-        self.bytes.try_reserve(string.len() + 1).map_err(|_| Errno::ENOMEM)?;
+        self.bytes
+            .try_reserve(string.len() + 1)
+            .map_err(|_| Errno::ENOMEM)?;
         self.bytes.extend_from_slice(string);
         self.bytes.push(0);
         self.count += 1;
@@ -121,12 +126,18 @@ impl Strings {
     /// # Errors
     /// ENOMEM: memory is short.
     pub fn replace_first(&mut self, with: &[&[u8]]) -> KResult<()> {
-        let rest = self.bytes.iter().position(|&b| b == 0).map_or(self.bytes.len(), |nul| nul + 1);
+        let rest = self
+            .bytes
+            .iter()
+            .position(|&b| b == 0)
+            .map_or(self.bytes.len(), |nul| nul + 1);
         let mut new = Self::new();
         for string in with {
             new.push(string)?;
         }
-        new.bytes.try_reserve(self.bytes.len() - rest).map_err(|_| Errno::ENOMEM)?;
+        new.bytes
+            .try_reserve(self.bytes.len() - rest)
+            .map_err(|_| Errno::ENOMEM)?;
         new.bytes.extend_from_slice(&self.bytes[rest..]);
         new.count += self.count.saturating_sub(1);
         *self = new;
@@ -145,7 +156,9 @@ impl Strings {
 
 /// Bytes of arguments and environment that a program may get, by its limit of the stack.
 pub fn max_strings(stack_limit: u64) -> usize {
-    usize::try_from(stack_limit / 4).unwrap_or(MAX_TOTAL).clamp(MIN_TOTAL, MAX_TOTAL)
+    usize::try_from(stack_limit / 4)
+        .unwrap_or(MAX_TOTAL)
+        .clamp(MIN_TOTAL, MAX_TOTAL)
 }
 
 /// What the auxiliary vector tells.
@@ -178,7 +191,10 @@ pub fn map(space: &AddressSpace, program: &Program<'_>) -> KResult<()> {
     if program.executable {
         prot = prot.with(Prot::EXEC);
     }
-    let kind = MapKind { shared: false, backing: Backing::Stack };
+    let kind = MapKind {
+        shared: false,
+        backing: Backing::Stack,
+    };
     space.map(Some(space.stack_top() - size), Fixed::Yes, size, prot, kind)?;
     Ok(())
 }
@@ -242,7 +258,12 @@ pub fn build(space: &AddressSpace, program: &Program<'_>) -> KResult<ImageRange>
     }
     let stack = (seed - words.len() * size_of::<usize>()) & !15;
     // SAFETY: words are plain bytes, and the slice covers exactly them.
-    let bytes = unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * size_of::<usize>()) };
+    let bytes = unsafe {
+        core::slice::from_raw_parts(
+            words.as_ptr().cast::<u8>(),
+            words.len() * size_of::<usize>(),
+        )
+    };
     user::copy_to_user(stack, bytes)?;
     Ok(ImageRange {
         args,

@@ -11,9 +11,9 @@ use super::exec;
 use super::kstack::KernelStack;
 use super::process::{self, ImageRange, Process};
 use super::rlimit::RLimits;
+use super::signal::SIGCHLD;
 use super::signal::action::Actions;
 use super::signal::state::ProcessSignals;
-use super::signal::SIGCHLD;
 use super::table::table;
 use super::thread::{self, Task, state};
 use super::{COMM_LEN, current};
@@ -36,7 +36,10 @@ fn option(name: &str) -> Option<&'static str> {
     boot::command_line()
         .split_ascii_whitespace()
         .rev()
-        .find_map(|word| word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')))
+        .find_map(|word| {
+            word.strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('='))
+        })
 }
 
 /// A directory with nothing in it: where the boot code stands before there is a root file system.
@@ -54,7 +57,11 @@ impl Inode for Nowhere {
 
 fn no_files() -> FsContext {
     let root = Dentry::new_root(Arc::new(Nowhere), None);
-    FsContext { cwd: root.clone(), root, umask: 0o022 }
+    FsContext {
+        cwd: root.clone(),
+        root,
+        umask: 0o022,
+    }
 }
 
 /// Make the boot code the idle task of this processor. It cannot have files before there is a root
@@ -109,7 +116,10 @@ fn leak(task: Arc<Task>) -> &'static Task {
 /// Make the first process. It runs as soon as the boot code becomes idle.
 pub fn spawn_init() {
     if make_init().is_err() {
-        power::die(FatalReason::NoInit, format_args!("not enough memory to start init"));
+        power::die(
+            FatalReason::NoInit,
+            format_args!("not enough memory to start init"),
+        );
     }
 }
 
@@ -179,7 +189,10 @@ fn open_console() -> KResult<()> {
 /// First code of the first process, in the kernel: open the console and run init.
 extern "C" fn init_start(_: usize) -> ! {
     const PATH: &[u8] = b"/sbin/init";
-    const ENV: [&[u8]; 2] = [b"HOME=/root", b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+    const ENV: [&[u8]; 2] = [
+        b"HOME=/root",
+        b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ];
     sched::finish_switch();
     if let Err(e) = open_console() {
         klog!("init: the console cannot be opened ({e:?}): /dev/console or /dev/hvc0 is missing");
@@ -193,9 +206,14 @@ extern "C" fn init_start(_: usize) -> ! {
         (false, _) => exec::exec_from_kernel(&mut frame, PATH, [PATH].into_iter(), ENV.into_iter()),
     };
     if let Err(e) = result {
-        power::die(FatalReason::NoInit, format_args!("/sbin/init cannot be run: {e:?}; the root image needs one"));
+        power::die(
+            FatalReason::NoInit,
+            format_args!("/sbin/init cannot be run: {e:?}; the root image needs one"),
+        );
     }
-    let Some(place) = current().frame() else { unreachable!("init without a kernel stack") };
+    let Some(place) = current().frame() else {
+        unreachable!("init without a kernel stack")
+    };
     percpu::set_kernel_stack(current().stack_top());
     // SAFETY: the frame's place is above everything that is still needed on this stack.
     unsafe {

@@ -23,8 +23,12 @@ pub struct Table {
     pub(super) forks: u64,
 }
 
-static TABLE: SpinLock<Table> =
-    SpinLock::new(Table { processes: BTreeMap::new(), tasks: BTreeMap::new(), last: 0, forks: 0 });
+static TABLE: SpinLock<Table> = SpinLock::new(Table {
+    processes: BTreeMap::new(),
+    tasks: BTreeMap::new(),
+    last: 0,
+    forks: 0,
+});
 
 /// The table, locked: outermost of the locks of this module.
 #[track_caller]
@@ -39,9 +43,16 @@ impl Table {
     /// EAGAIN: there is none left.
     pub(super) fn allocate(&mut self) -> KResult<u32> {
         for _ in 0..PID_MAX {
-            self.last = if self.last + 1 >= PID_MAX { PID_RESTART } else { self.last + 1 };
+            self.last = if self.last + 1 >= PID_MAX {
+                PID_RESTART
+            } else {
+                self.last + 1
+            };
             let number = self.last;
-            if !self.tasks.contains_key(&number) && !self.processes.contains_key(&number) && !self.names_group(number) {
+            if !self.tasks.contains_key(&number)
+                && !self.processes.contains_key(&number)
+                && !self.names_group(number)
+            {
                 return Ok(number);
             }
         }
@@ -52,7 +63,10 @@ impl Table {
     /// its leader's number is taken too, but looking costs little beside a fork.
     fn names_group(&self, number: u32) -> bool {
         self.forks >= u64::from(PID_MAX - PID_RESTART)
-            && self.processes.values().any(|p| p.pgid() == number || p.sid() == number)
+            && self
+                .processes
+                .values()
+                .any(|p| p.pgid() == number || p.sid() == number)
     }
 
     /// The processes of a group, zombies included.
@@ -63,11 +77,6 @@ impl Table {
     /// The process with number `pid`.
     pub fn process(&self, pid: u32) -> Option<&Arc<Process>> {
         self.processes.get(&pid)
-    }
-
-    /// The task with number `tid`.
-    pub fn task(&self, tid: u32) -> Option<&Arc<Task>> {
-        self.tasks.get(&tid)
     }
 
     /// All processes, zombies included, in the order of their numbers.

@@ -227,7 +227,11 @@ impl Task {
     /// `schedule`.
     #[inline]
     pub(crate) fn prepare_sleep(&self, interruptible: bool) {
-        let state = if interruptible { state::INTERRUPTIBLE } else { state::UNINTERRUPTIBLE };
+        let state = if interruptible {
+            state::INTERRUPTIBLE
+        } else {
+            state::UNINTERRUPTIBLE
+        };
         self.state.swap(state, Ordering::SeqCst);
     }
 

@@ -58,7 +58,10 @@ fn matches(child: &Process, target: Target, options: u32) -> bool {
         Target::Pid(pid) => child.pid() == pid,
         Target::Group(pgid) => child.pgid() == pgid,
     };
-    let clone = child.exit_signal.load(core::sync::atomic::Ordering::Relaxed) != SIGCHLD;
+    let clone = child
+        .exit_signal
+        .load(core::sync::atomic::Ordering::Relaxed)
+        != SIGCHLD;
     right && (options & WALL != 0 || clone == (options & WCLONE != 0))
 }
 
@@ -121,7 +124,10 @@ enum Look {
 fn look(parent: &Process, target: Target, options: u32) -> Look {
     let children = parent.children.lock();
     let mut any = false;
-    for child in children.iter().filter(|child| matches(child, target, options)) {
+    for child in children
+        .iter()
+        .filter(|child| matches(child, target, options))
+    {
         any |= !child.is_dead() || child.is_zombie();
         if let Some(event) = event_of(child, options) {
             return Look::Found(event, child.clone());
@@ -139,13 +145,17 @@ fn look(parent: &Process, target: Target, options: u32) -> Look {
 pub fn wait(target: Target, options: u32) -> KResult<Option<Event>> {
     let parent = current_process();
     loop {
-        let found = parent.child_events.wait(|| match look(parent, target, options) {
-            Look::Found(event, child) => Some(Ok(Some((event, child)))),
-            Look::NoSuchChild => Some(Err(Errno::ECHILD)),
-            Look::NotYet if options & WNOHANG != 0 => Some(Ok(None)),
-            Look::NotYet => None,
-        })??;
-        let Some((event, child)) = found else { return Ok(None) };
+        let found = parent
+            .child_events
+            .wait(|| match look(parent, target, options) {
+                Look::Found(event, child) => Some(Ok(Some((event, child)))),
+                Look::NoSuchChild => Some(Err(Errno::ECHILD)),
+                Look::NotYet if options & WNOHANG != 0 => Some(Ok(None)),
+                Look::NotYet => None,
+            })??;
+        let Some((event, child)) = found else {
+            return Ok(None);
+        };
         if !child.is_zombie() || options & WNOWAIT != 0 {
             return Ok(Some(event));
         }

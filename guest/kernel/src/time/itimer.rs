@@ -27,7 +27,10 @@ struct CpuTimer {
 }
 
 impl CpuTimer {
-    const OFF: Self = Self { at: u64::MAX, interval: 0 };
+    const OFF: Self = Self {
+        at: u64::MAX,
+        interval: 0,
+    };
 }
 
 struct Real {
@@ -54,7 +57,11 @@ impl IntervalTimers {
     /// All off.
     pub const fn new() -> Self {
         Self {
-            real: SpinLock::new(Real { at: 0, interval: 0, id: None }),
+            real: SpinLock::new(Real {
+                at: 0,
+                interval: 0,
+                id: None,
+            }),
             cpu: SpinLock::new([CpuTimer::OFF; 3]),
             next_cpu: AtomicU64::new(u64::MAX),
         }
@@ -87,7 +94,9 @@ struct RealAlarm(Weak<Process>);
 
 impl Alarm for RealAlarm {
     fn ring(&self, now: u64) {
-        let Some(process) = self.0.upgrade() else { return };
+        let Some(process) = self.0.upgrade() else {
+            return;
+        };
         {
             let mut real = process.timers.real.lock();
             if real.id.is_none() {
@@ -113,8 +122,14 @@ pub fn real(process: &Process) -> Setting {
     let real = process.timers.real.lock();
     match real.id {
         // An armed timer never shows as 0, which would mean off.
-        Some(_) => Setting { value: real.at.saturating_sub(super::now_ns()).max(1_000), interval: real.interval },
-        None => Setting { value: 0, interval: real.interval },
+        Some(_) => Setting {
+            value: real.at.saturating_sub(super::now_ns()).max(1_000),
+            interval: real.interval,
+        },
+        None => Setting {
+            value: 0,
+            interval: real.interval,
+        },
     }
 }
 
@@ -130,7 +145,10 @@ pub fn set_real(setting: Setting) -> Setting {
     real.interval = setting.interval;
     if setting.value != 0 {
         real.at = super::now_ns().saturating_add(setting.value);
-        real.id = Some(timer::ring_at(real.at, Arc::new(RealAlarm(Arc::downgrade(process)))));
+        real.id = Some(timer::ring_at(
+            real.at,
+            Arc::new(RealAlarm(Arc::downgrade(process))),
+        ));
     }
     old
 }
@@ -140,8 +158,14 @@ pub fn cpu(process: &Process, prof: bool) -> Setting {
     let used = process.usage().user_ns;
     let timer = process.timers.cpu.lock()[if prof { PROF } else { VIRTUAL }];
     match timer.at {
-        u64::MAX => Setting { value: 0, interval: timer.interval },
-        at => Setting { value: at.saturating_sub(used).max(1_000), interval: timer.interval },
+        u64::MAX => Setting {
+            value: 0,
+            interval: timer.interval,
+        },
+        at => Setting {
+            value: at.saturating_sub(used).max(1_000),
+            interval: timer.interval,
+        },
     }
 }
 
@@ -153,7 +177,11 @@ pub fn set_cpu(prof: bool, setting: Setting) -> Setting {
     {
         let mut timers = process.timers.cpu.lock();
         timers[if prof { PROF } else { VIRTUAL }] = CpuTimer {
-            at: if setting.value == 0 { u64::MAX } else { used.saturating_add(setting.value) },
+            at: if setting.value == 0 {
+                u64::MAX
+            } else {
+                used.saturating_add(setting.value)
+            },
             interval: setting.interval,
         };
         process.timers.update(&timers);
@@ -167,7 +195,11 @@ pub fn cpu_limit_changed(process: &Process) {
     let limit = process.rlimit(Resource::Cpu);
     {
         let mut timers = process.timers.cpu.lock();
-        timers[LIMIT].at = if limit == INFINITY { u64::MAX } else { limit.saturating_mul(SECOND) };
+        timers[LIMIT].at = if limit == INFINITY {
+            u64::MAX
+        } else {
+            limit.saturating_mul(SECOND)
+        };
         process.timers.update(&timers);
     }
     if core::ptr::eq(process, task::current_process()) {
@@ -203,17 +235,27 @@ pub(super) fn check_cpu_timers(now: u64) {
             for (timer, expired) in timers.iter_mut().zip(&mut expired) {
                 if timer.at <= used {
                     *expired = true;
-                    timer.at = if timer.interval == 0 { u64::MAX } else { used.saturating_add(timer.interval) };
+                    timer.at = if timer.interval == 0 {
+                        u64::MAX
+                    } else {
+                        used.saturating_add(timer.interval)
+                    };
                 }
             }
             if expired[LIMIT] {
                 // Each second from now on, until the hard limit (`getrlimit(2)`).
                 timers[LIMIT].at = used.saturating_add(SECOND);
-                hard = limit.get(Resource::Cpu as usize).is_ok_and(|l| used >= l.max.saturating_mul(SECOND));
+                hard = limit
+                    .get(Resource::Cpu as usize)
+                    .is_ok_and(|l| used >= l.max.saturating_mul(SECOND));
             }
             process.timers.update(&timers);
         }
-        for (expired, signo) in expired.into_iter().zip([SIGVTALRM, SIGPROF, if hard { SIGKILL } else { SIGXCPU }]) {
+        for (expired, signo) in
+            expired
+                .into_iter()
+                .zip([SIGVTALRM, SIGPROF, if hard { SIGKILL } else { SIGXCPU }])
+        {
             if expired {
                 // Standard signals: there is always room.
                 let _ = signal::send_to_process(process, SigInfo::kernel(signo));

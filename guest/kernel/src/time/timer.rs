@@ -39,8 +39,11 @@ struct Timers {
     armed: u64,
 }
 
-static TIMERS: SpinLock<Timers> =
-    SpinLock::new(Timers { queue: BTreeMap::new(), next_number: 0, armed: u64::MAX });
+static TIMERS: SpinLock<Timers> = SpinLock::new(Timers {
+    queue: BTreeMap::new(),
+    next_number: 0,
+    armed: u64::MAX,
+});
 
 /// Shortest time that the hardware is set for, in nanoseconds.
 const SHORTEST: u64 = 1_000;
@@ -54,7 +57,10 @@ impl Timers {
     }
 
     fn add(&mut self, deadline: u64, action: Action) -> TimerId {
-        let id = TimerId { deadline, number: self.next_number };
+        let id = TimerId {
+            deadline,
+            number: self.next_number,
+        };
         self.next_number += 1;
         self.queue.insert(id, action);
         if deadline < self.armed {
@@ -102,7 +108,9 @@ pub(super) fn fired() {
             }
             None => break,
         }
-        let Some((_, action)) = timers.queue.pop_first() else { break };
+        let Some((_, action)) = timers.queue.pop_first() else {
+            break;
+        };
         match action {
             // SAFETY: the sleeper has not cancelled the timer yet, which it does under the lock that
             // is held here.
@@ -116,4 +124,3 @@ pub(super) fn fired() {
     super::itimer::check_cpu_timers(now);
     sched::tick(now);
 }
-

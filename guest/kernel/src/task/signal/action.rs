@@ -11,8 +11,6 @@ pub const SIG_IGN: usize = 1;
 pub const SA_NOCLDSTOP: u64 = 1;
 /// Children leave no zombies.
 pub const SA_NOCLDWAIT: u64 = 2;
-/// The handler takes three arguments.
-pub const SA_SIGINFO: u64 = 4;
 /// `restorer` is set (x86-64 demands it).
 pub const SA_RESTORER: u64 = 0x0400_0000;
 /// Run on the alternate stack.
@@ -43,7 +41,12 @@ unsafe impl crate::mm::user::Pod for SigAction {}
 
 impl SigAction {
     /// The default action.
-    pub const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    pub const DEFAULT: Self = Self {
+        handler: SIG_DFL,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
 
     /// Whether `signo` does nothing at all under this action.
     pub fn ignores(&self, signo: u32) -> bool {
@@ -86,7 +89,10 @@ impl Actions {
     pub fn reset_handlers(&mut self) {
         for action in &mut self.0 {
             *action = match action.handler {
-                SIG_IGN => SigAction { handler: SIG_IGN, ..SigAction::DEFAULT },
+                SIG_IGN => SigAction {
+                    handler: SIG_IGN,
+                    ..SigAction::DEFAULT
+                },
                 _ => SigAction::DEFAULT,
             };
         }

@@ -93,7 +93,11 @@ pub fn deliver(frame: &mut TrapFrame) {
         }
     }
     if let Some(errno) = restart {
-        let number = if errno == Errno::ERESTART_RESTARTBLOCK { RESTART_SYSCALL } else { frame.orig_rax };
+        let number = if errno == Errno::ERESTART_RESTARTBLOCK {
+            RESTART_SYSCALL
+        } else {
+            frame.orig_rax
+        };
         again(frame, number);
     }
     // No handler: the temporary mask of the interrupted call has done its work.
@@ -115,7 +119,12 @@ fn restart_with_handler(frame: &mut TrapFrame, errno: Errno, action: &SigAction)
 /// Have the program continue in a handler.
 fn handle(me: &Task, frame: &mut TrapFrame, info: &SigInfo, action: &SigAction) {
     let signo = info.signo;
-    let mask = me.signals.lock().saved_mask.take().unwrap_or_else(|| me.blocked());
+    let mask = me
+        .signals
+        .lock()
+        .saved_mask
+        .take()
+        .unwrap_or_else(|| me.blocked());
     match frame::push(me, frame, info, action, mask) {
         Ok(()) => {
             let mut blocked = me.blocked() | action.mask;
@@ -147,7 +156,8 @@ pub fn force(info: SigInfo) {
         *action = SigAction::DEFAULT;
     }
     if blocked {
-        me.blocked.store(me.blocked() & !bit(signo) & !UNBLOCKABLE, Ordering::Relaxed);
+        me.blocked
+            .store(me.blocked() & !bit(signo) & !UNBLOCKABLE, Ordering::Relaxed);
     }
     me.signals.lock().pending.push(info, usize::MAX);
     recalculate(me, &signals);

@@ -189,7 +189,7 @@ pub(super) fn push(
         },
         info: info.to_bytes(),
     };
-    user::copy_to_user(fpstate, &image)?;
+    user::copy_to_user(fpstate, image)?;
     user::write_user(at, &contents)?;
     if alt.flags & SS_AUTODISARM != 0 && enter_alt {
         me.signals.lock().alt = AltStack::NONE;
@@ -226,13 +226,14 @@ fn restore(frame: &mut TrapFrame) -> KResult<usize> {
     let me = task::current();
     // The handler's RET has taken the restorer's address off.
     let at = frame.rsp.wrapping_sub(8);
-    let ucontext: UContext = user::read_user(at.wrapping_add(core::mem::offset_of!(RtSigFrame, ucontext)))?;
+    let ucontext: UContext =
+        user::read_user(at.wrapping_add(core::mem::offset_of!(RtSigFrame, ucontext)))?;
     let context = &ucontext.context;
     // IRETQ would fault in the kernel's name on these.
     if context.rip >= USER_END || !is_canonical(context.rsp) {
         return Err(Errno::EFAULT);
     }
-    if context.cs | 3 != USER_CS as u16 || (context.ss | 3 != USER_DS as u16 && context.ss & !3 != 0) {
+    if context.cs | 3 != USER_CS || (context.ss | 3 != USER_DS && context.ss & !3 != 0) {
         return Err(Errno::EFAULT);
     }
     if context.fpstate == 0 {

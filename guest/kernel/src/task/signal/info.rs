@@ -17,10 +17,6 @@ pub const SIZE: usize = 128;
 pub const SI_USER: i32 = 0;
 /// `si_code`: sent by the kernel.
 pub const SI_KERNEL: i32 = 0x80;
-/// `si_code`: sent by sigqueue(3).
-pub const SI_QUEUE: i32 = -1;
-/// `si_code`: a POSIX timer expired.
-pub const SI_TIMER: i32 = -2;
 /// `si_code`: sent by tkill(2) or tgkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -61,7 +57,13 @@ impl SigInfo {
 
     /// A signal with the given `si_code` and fields.
     pub const fn new(signo: u32, code: i32, fields: [u64; 4]) -> Self {
-        Self { signo, errno: 0, code, pad: 0, fields }
+        Self {
+            signo,
+            errno: 0,
+            code,
+            pad: 0,
+            fields,
+        }
     }
 
     /// A signal that process `pid` of user `uid` sent by a call.
@@ -79,7 +81,12 @@ impl SigInfo {
         Self::new(
             super::SIGCHLD,
             code,
-            [pid as u64 | (uid as u64) << 32, status as u32 as u64, utime, stime],
+            [
+                pid as u64 | (uid as u64) << 32,
+                status as u32 as u64,
+                utime,
+                stime,
+            ],
         )
     }
 

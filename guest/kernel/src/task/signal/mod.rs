@@ -38,11 +38,15 @@ use crate::task;
 /// the signal lock of its process, whose contents are `process`.
 pub(in crate::task) fn recalculate(task: &Task, process: &state::ProcessSignals) {
     let signals = task.signals.lock();
-    let ready = (signals.pending.set() | process.pending.set()) & !task.blocked.load(Ordering::Relaxed);
+    let ready =
+        (signals.pending.set() | process.pending.set()) & !task.blocked.load(Ordering::Relaxed);
     let must_look = ready != 0
         || process.exiting.is_some()
         || process.exec_by.is_some_and(|tid| tid != task.tid())
-        || (matches!(process.stop, state::Stop::Stopping { .. } | state::Stop::Stopped { .. }) && !signals.stopped);
+        || (matches!(
+            process.stop,
+            state::Stop::Stopping { .. } | state::Stop::Stopped { .. }
+        ) && !signals.stopped);
     drop(signals);
     if must_look {
         task.set_flags(thread::SIGNAL);
@@ -122,7 +126,8 @@ pub fn change_action(signo: u32, new: Option<action::SigAction>) -> action::SigA
 /// Whether the running task ignores or blocks a signal.
 pub fn is_ignored_or_blocked(signo: u32) -> bool {
     let task = task::current();
-    task.blocked() & bit(signo) != 0 || task.process.signals.lock().actions.get(signo).handler == action::SIG_IGN
+    task.blocked() & bit(signo) != 0
+        || task.process.signals.lock().actions.get(signo).handler == action::SIG_IGN
 }
 
 /// `sigtimedwait`: take a pending signal of `set`, waiting for one until `deadline` (monotonic).
@@ -136,7 +141,10 @@ pub fn wait_for(set: SigSet, deadline: Option<u64>) -> crate::errno::KResult<Sig
     }
     let task = task::current();
     task.signals.lock().awaited = set;
-    let result = task.process.signal_arrival.wait_deadline(deadline, || take_pending(set));
+    let result = task
+        .process
+        .signal_arrival
+        .wait_deadline(deadline, || take_pending(set));
     task.signals.lock().awaited = 0;
     match result {
         Ok(Some(info)) => Ok(info),

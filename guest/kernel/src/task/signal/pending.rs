@@ -16,18 +16,16 @@ pub struct Pending {
 impl Pending {
     /// Nothing pending.
     pub const fn new() -> Self {
-        Self { set: 0, queue: VecDeque::new() }
+        Self {
+            set: 0,
+            queue: VecDeque::new(),
+        }
     }
 
     /// The set of pending signals.
     #[inline]
     pub fn set(&self) -> SigSet {
         self.set
-    }
-
-    /// Number of queued signals.
-    pub fn len(&self) -> usize {
-        self.queue.len()
     }
 
     /// Add a signal. False: a real-time signal for which there is no room, as there are `limit`
@@ -54,7 +52,11 @@ impl Pending {
         if ready == 0 {
             return None;
         }
-        let first = if ready & SYNCHRONOUS != 0 { ready & SYNCHRONOUS } else { ready };
+        let first = if ready & SYNCHRONOUS != 0 {
+            ready & SYNCHRONOUS
+        } else {
+            ready
+        };
         Some(first.trailing_zeros() + 1)
     }
 

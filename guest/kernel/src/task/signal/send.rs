@@ -2,7 +2,7 @@
 
 use super::info::SigInfo;
 use super::set::{SIGCONT, SIGKILL, SIGSTOP, STOPPING, bit};
-use super::state::{ProcessSignals, Stop};
+use super::state::ProcessSignals;
 use super::{recalculate, stop};
 use crate::errno::{Errno, KResult};
 use crate::sched;
@@ -28,7 +28,11 @@ pub fn may_signal(target: &Process, signo: u32) -> bool {
         let creds = target.creds.lock();
         (creds.uid, creds.suid)
     };
-    uid == ruid || uid == suid || euid == ruid || euid == suid || (signo == SIGCONT && sender.sid() == target.sid())
+    uid == ruid
+        || uid == suid
+        || euid == ruid
+        || euid == suid
+        || (signo == SIGCONT && sender.sid() == target.sid())
 }
 
 /// How many signals may be queued for a process.
@@ -143,10 +147,19 @@ pub fn send_to_process(process: &Process, info: SigInfo) -> KResult<()> {
     result
 }
 
-fn queue_for_process(process: &Process, signals: &mut ProcessSignals, info: SigInfo, limit: usize) -> KResult<()> {
+fn queue_for_process(
+    process: &Process,
+    signals: &mut ProcessSignals,
+    info: SigInfo,
+    limit: usize,
+) -> KResult<()> {
     let signo = info.signo;
     // A signal that one thread blocks or waits for is kept: that thread may be the one to get it.
-    let kept = process.threads.lock().iter().fold(0, |set, t| set | t.blocked() | t.signals.lock().awaited);
+    let kept = process
+        .threads
+        .lock()
+        .iter()
+        .fold(0, |set, t| set | t.blocked() | t.signals.lock().awaited);
     if is_dropped(process, signals, kept, signo) {
         return Ok(());
     }
@@ -160,7 +173,9 @@ fn queue_for_process(process: &Process, signals: &mut ProcessSignals, info: SigI
     process.signal_arrival.wake_all();
     // One thread is told: one that waits for the signal, else the first that does not block it.
     let threads = process.threads.lock();
-    let waiting = threads.iter().find(|t| t.signals.lock().awaited & bit(signo) != 0);
+    let waiting = threads
+        .iter()
+        .find(|t| t.signals.lock().awaited & bit(signo) != 0);
     if let Some(thread) = waiting.or_else(|| threads.iter().find(|t| wants(t, signo))) {
         notify_ready(thread, signals, signo);
     }

@@ -29,18 +29,12 @@ signals! {
     SIGFPE = 8;
     /// Kill; cannot be caught.
     SIGKILL = 9;
-    /// The program's own use.
-    SIGUSR1 = 10;
     /// Access to memory that is not there.
     SIGSEGV = 11;
-    /// The program's own use.
-    SIGUSR2 = 12;
     /// Write to a pipe that nobody reads.
     SIGPIPE = 13;
     /// alarm(2).
     SIGALRM = 14;
-    /// Termination.
-    SIGTERM = 15;
     /// A child has changed state.
     SIGCHLD = 17;
     /// Continue after a stop.
@@ -65,8 +59,6 @@ signals! {
     SIGPROF = 27;
     /// The terminal's size has changed.
     SIGWINCH = 28;
-    /// Input or output is possible.
-    SIGIO = 29;
     /// Bad system call.
     SIGSYS = 31;
 }

@@ -99,11 +99,21 @@ pub const SS_AUTODISARM: u32 = 1 << 31;
 
 impl AltStack {
     /// No alternate stack.
-    pub const NONE: Self = Self { base: 0, flags: SS_DISABLE, pad: 0, size: 0 };
+    pub const NONE: Self = Self {
+        base: 0,
+        flags: SS_DISABLE,
+        pad: 0,
+        size: 0,
+    };
 
     /// A stack with the given flags.
     pub const fn new(base: usize, flags: u32, size: usize) -> Self {
-        Self { base, flags, pad: 0, size }
+        Self {
+            base,
+            flags,
+            pad: 0,
+            size,
+        }
     }
 
     /// Whether there is a stack.
@@ -113,7 +123,10 @@ impl AltStack {
 
     /// Whether `sp` lies on the stack. With SS_AUTODISARM nobody is "on" it: it was disarmed.
     pub fn holds(&self, sp: usize) -> bool {
-        self.flags & SS_AUTODISARM == 0 && self.is_enabled() && sp > self.base && sp - self.base <= self.size
+        self.flags & SS_AUTODISARM == 0
+            && self.is_enabled()
+            && sp > self.base
+            && sp - self.base <= self.size
     }
 }
 
@@ -135,7 +148,13 @@ pub struct TaskSignals {
 impl TaskSignals {
     /// Nothing pending, no alternate stack.
     pub const fn new() -> Self {
-        Self { pending: Pending::new(), saved_mask: None, alt: AltStack::NONE, awaited: 0, stopped: false }
+        Self {
+            pending: Pending::new(),
+            saved_mask: None,
+            alt: AltStack::NONE,
+            awaited: 0,
+            stopped: false,
+        }
     }
 }
 

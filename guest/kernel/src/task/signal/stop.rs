@@ -21,7 +21,10 @@ pub(super) fn begin(process: &Process, signals: &mut ProcessSignals, signo: u32)
         return;
     }
     let threads = process.threads.lock();
-    signals.stop = Stop::Stopping { signo, left: threads.len() };
+    signals.stop = Stop::Stopping {
+        signo,
+        left: threads.len(),
+    };
     for thread in threads.iter() {
         thread.signals.lock().stopped = false;
         thread.set_flags(crate::task::thread::SIGNAL);
@@ -51,12 +54,16 @@ pub(super) fn stop_here() {
                     signals.unreported = Some(Unreported::Stopped(signo));
                     all = Some(signo);
                 } else {
-                    signals.stop = Stop::Stopping { signo, left: left - 1 };
+                    signals.stop = Stop::Stopping {
+                        signo,
+                        left: left - 1,
+                    };
                 }
             }
         }
         recalculate(me, &signals);
-        me.state.swap(state::STOPPED, core::sync::atomic::Ordering::SeqCst);
+        me.state
+            .swap(state::STOPPED, core::sync::atomic::Ordering::SeqCst);
         drop(signals);
         if let Some(signo) = all {
             tell_parent(process, CLD_STOPPED, signo as i32);
@@ -66,7 +73,11 @@ pub(super) fn stop_here() {
 }
 
 /// A thread of a stopping process ends: it needs not be waited for. The caller holds the lock.
-pub(in crate::task) fn thread_ended(process: &Process, signals: &mut ProcessSignals, counted: bool) -> bool {
+pub(in crate::task) fn thread_ended(
+    process: &Process,
+    signals: &mut ProcessSignals,
+    counted: bool,
+) -> bool {
     if counted {
         return false;
     }
@@ -76,7 +87,10 @@ pub(in crate::task) fn thread_ended(process: &Process, signals: &mut ProcessSign
             signals.unreported = Some(Unreported::Stopped(signo));
             return !process.threads.lock().is_empty();
         }
-        signals.stop = Stop::Stopping { signo, left: left - 1 };
+        signals.stop = Stop::Stopping {
+            signo,
+            left: left - 1,
+        };
     }
     false
 }
@@ -102,7 +116,9 @@ pub(super) fn resume(process: &Process, signals: &mut ProcessSignals, report: bo
 
 /// Send SIGCHLD for a stop or a continuation, and wake the parent's `wait`.
 pub(in crate::task) fn tell_parent(process: &Process, code: i32, status: i32) {
-    let Some(parent) = process.parent() else { return };
+    let Some(parent) = process.parent() else {
+        return;
+    };
     let wanted = {
         let signals = parent.signals.lock();
         signals.actions.get(SIGCHLD).flags & SA_NOCLDSTOP == 0
@@ -131,7 +147,11 @@ pub(in crate::task) fn tell_continued(process: &Process) {
 
 /// Whether process group `pgid` is orphaned (no member has a parent outside the group but inside
 /// the session) once `leaving` is gone, and has a stopped member (`setpgid(2)`, `exit(3)`).
-pub fn orphaned_stopped(table: &crate::task::table::Table, pgid: u32, leaving: Option<&Arc<Process>>) -> bool {
+pub fn orphaned_stopped(
+    table: &crate::task::table::Table,
+    pgid: u32,
+    leaving: Option<&Arc<Process>>,
+) -> bool {
     let mut stopped = false;
     for member in table.group(pgid) {
         if leaving.is_some_and(|p| Arc::ptr_eq(p, member)) || member.is_dead() {
@@ -155,7 +175,8 @@ pub fn is_orphaned(pgid: u32) -> bool {
     let table = crate::task::table::table();
     table.group(pgid).all(|member| {
         member.is_dead()
-            || member.parent().is_none_or(|parent| parent.pgid() == pgid || parent.sid() != member.sid())
+            || member
+                .parent()
+                .is_none_or(|parent| parent.pgid() == pgid || parent.sid() != member.sid())
     })
 }
-
