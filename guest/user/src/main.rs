@@ -11,6 +11,8 @@
 #![cfg_attr(not(test), no_main)]
 
 mod applets;
+#[cfg(not(test))]
+mod arena;
 mod cli;
 mod init;
 mod sh;

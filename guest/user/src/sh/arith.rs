@@ -205,7 +205,7 @@ impl Evaluator<'_> {
                 // `|` is not the start of `||`, nor `<` that of `<<`, nor any that of `|=`.
                 rest.starts_with(o)
                     && !(o.len() == 1 && rest.get(1) == Some(&o[0]) && b"|&<>".contains(&o[0]))
-                    && !(rest.get(o.len()) == Some(&b'=') && !b"=!<>".contains(&o[0]))
+                    && (rest.get(o.len()) != Some(&b'=') || b"=!<>".contains(&o[0]))
                     && !(o.len() == 2 && o[0] == o[1] && o[0] != b'=' && rest.get(2) == Some(&b'='))
             });
             let Some(operator) = operator else {

@@ -46,6 +46,10 @@ struct PendingHere {
     body: Rc<OnceCell<Word>>,
 }
 
+/// Commands and expansions nested deeper than this are refused, so that no program exhausts the
+/// stack.
+const MAX_DEPTH: u32 = 100;
+
 /// What ends text that is read in the manner of double quotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -69,6 +73,8 @@ pub struct Lexer<'s> {
     pending: Vec<PendingHere>,
     /// No more source will follow: a here-document may end with it.
     last: bool,
+    /// Commands and expansions around the next byte.
+    depth: u32,
 }
 
 /// Whether a byte may start a variable's name.
@@ -102,7 +108,22 @@ impl<'s> Lexer<'s> {
             line,
             pending: Vec::new(),
             last,
+            depth: 0,
         }
+    }
+
+    /// Goes one level deeper. Only a success has to be matched by [`Lexer::leave`].
+    pub fn enter(&mut self) -> Result<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(SyntaxError::Wrong("nested too deeply".into()));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Comes back from the level that [`Lexer::enter`] opened.
+    pub fn leave(&mut self) {
+        self.depth -= 1;
     }
 
     fn peek(&self) -> Option<u8> {
@@ -419,6 +440,13 @@ impl<'s> Lexer<'s> {
 
     /// At a `$`: the expansion it starts, or `None` if it means itself (it is then skipped).
     fn dollar(&mut self, in_double: bool) -> Result<Option<Part>> {
+        self.enter()?;
+        let part = self.dollar_inner(in_double);
+        self.leave();
+        part
+    }
+
+    fn dollar_inner(&mut self, in_double: bool) -> Result<Option<Part>> {
         self.bump();
         let plain = |name: Vec<u8>| {
             Ok(Some(Part::Param(Param {
@@ -573,6 +601,8 @@ impl<'s> Lexer<'s> {
             }
         }
         let mut inner = Lexer::new(&text, line, true);
+        inner.depth = self.depth;
+        inner.enter()?;
         let list = parser::whole(&mut inner)?;
         Ok(Part::Substitution(Rc::new(list)))
     }

@@ -10,16 +10,12 @@ const RESERVED: &[&str] = &[
     "until", "while",
 ];
 
-/// Deeper nesting than this is refused, so that no program exhausts the stack.
-const MAX_DEPTH: u32 = 400;
-
 struct Parser<'l, 's> {
     lexer: &'l mut Lexer<'s>,
     peeked: Option<Token>,
     /// Where the peeked token starts, and where the token before it ended.
     token_start: usize,
     last_end: usize,
-    depth: u32,
 }
 
 /// The next complete command line; `None` at the end of the source.
@@ -83,7 +79,6 @@ impl<'l, 's> Parser<'l, 's> {
             peeked: None,
             token_start: position,
             last_end: position,
-            depth: 0,
         }
     }
 
@@ -262,12 +257,9 @@ impl<'l, 's> Parser<'l, 's> {
     }
 
     fn command(&mut self) -> Result<Command> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(SyntaxError::Wrong("commands nested too deeply".into()));
-        }
+        self.lexer.enter()?;
         let command = self.command_inner();
-        self.depth -= 1;
+        self.lexer.leave();
         command
     }
 

@@ -231,7 +231,7 @@ mod tests {
             ("( x )", true),
             ("1 -eq 1 -a 2 -eq 3", false),
             ("1 -eq 1 -o 2 -eq 3", true),
-            ("! x -o x", true),
+            ("! x -o x", false),
             ("( 1 -eq 2 -o x ) -a x", true),
             ("-e /nowhere", false),
         ] {
