@@ -54,6 +54,8 @@ unsafe impl Send for RunQueue {}
 struct Cpu {
     queue: SpinLock<RunQueue>,
     need_resched: AtomicBool,
+    /// The running task was picked while others wait, and its turn has not begun yet.
+    slice_due: AtomicBool,
     /// Time without work, in nanoseconds.
     idle_ns: AtomicU64,
     /// Context switches.
@@ -68,6 +70,7 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
             dead: None,
         }),
         need_resched: AtomicBool::new(false),
+        slice_due: AtomicBool::new(false),
         idle_ns: AtomicU64::new(0),
         switches: AtomicU64::new(0),
     }
@@ -171,15 +174,13 @@ fn reschedule(how: Arrival) {
     next.state.store(state::RUNNING, Ordering::SeqCst);
     next.on_cpu.store(true, Ordering::SeqCst);
     next.since_ns.store(now, Ordering::Relaxed);
-    if !policy.is_empty() && !core::ptr::eq(next, idle) {
-        // SAFETY: the queue is locked.
-        timer::arm(
-            now.saturating_add(policy.slice_ns(unsafe { entity(next) }).max(1)),
-            now,
-        );
-    }
+    let slice_due = !policy.is_empty() && !core::ptr::eq(next, idle);
+    cpu.slice_due.store(slice_due, Ordering::Relaxed);
     drop(queue);
     if core::ptr::eq(prev, next) {
+        if slice_due {
+            percpu::set_work();
+        }
         if prev_is_idle {
             // The boot code waits for something, or nothing is left to run: let interrupts in.
             arch::idle();
@@ -189,6 +190,36 @@ fn reschedule(how: Arrival) {
     cpu.switches.fetch_add(1, Ordering::Relaxed);
     next.process.timers.watch(now);
     switch::switch(prev, next);
+}
+
+/// Whether [`start_slice`] has something to do.
+#[inline]
+fn slice_due() -> bool {
+    this().slice_due.load(Ordering::Relaxed)
+}
+
+/// Begin the turn of the running task, right before it returns to ring 3.
+///
+/// Not when it is picked: where ring 0 is emulated, the rest of the switch may take longer than the
+/// turn, and then the timer would come before the program's first instruction, for ever.
+pub fn start_slice() {
+    let cpu = this();
+    if !cpu.slice_due.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    let now = time::now_ns();
+    let running = task::current();
+    let mut queue = cpu.queue.lock();
+    let Some(policy) = queue.policy.as_deref_mut() else {
+        return;
+    };
+    charge(policy, running, now);
+    // SAFETY: the queue is locked.
+    let entity = unsafe { entity(running) };
+    entity.used = 0;
+    if !policy.is_empty() {
+        timer::arm(now.saturating_add(policy.slice_ns(entity).max(1)), now);
+    }
 }
 
 /// Put a task that is in WAKING into its run queue; once, whoever comes first.

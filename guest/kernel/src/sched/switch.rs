@@ -50,7 +50,7 @@ pub(super) fn switch(prev: &Task, next: &Task) {
         percpu::set_kernel_stack(next.stack_top());
     }
     percpu::set_current(core::ptr::from_ref(next).cast());
-    if next.work_flags() != 0 {
+    if next.work_flags() != 0 || super::slice_due() {
         percpu::set_work();
     } else {
         percpu::clear_work();

@@ -88,6 +88,7 @@ pub fn on_user_return(frame: &mut TrapFrame) {
             break;
         }
     }
+    sched::start_slice();
     percpu::clear_work();
 }
 
