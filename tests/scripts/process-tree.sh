@@ -1,1 +1,1 @@
-sh -c "sh -c \"sh -c \\\"exit 6\\\"; exit \\\$?\"; echo \$?"; i=0; while [ $i -lt 30 ]; do (true); i=$((i+1)); done; echo $i; n=$(sh -c "echo \$PPID"); [ $n = $$ ] && echo parent; nice -n 5 sh -c nice; nohup true 2>/dev/null; echo $?; setsid sh -c "echo session"
+sh -c "sh -c \"sh -c \\\"exit 6\\\"; exit \\\$?\"; echo \$?"; i=0; while [ $i -lt 30 ]; do (true); i=$((i+1)); done; echo $i; n=$(sh -c "echo \$PPID"); [ $n = $$ ] && echo parent; renice -n 5 $$ >/dev/null; echo $?; nohup true 2>/dev/null; echo $?; setsid sh -c "echo session"
