@@ -58,6 +58,11 @@ impl Entity {
         Self { used: 0, ..*self }
     }
 
+    /// A turn begins: nothing of it is used.
+    pub fn begin_turn(&mut self) {
+        self.used = 0;
+    }
+
     /// Nice value, -20 to 19.
     pub fn nice(&self) -> i8 {
         self.nice

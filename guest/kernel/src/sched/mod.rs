@@ -216,7 +216,7 @@ pub fn start_slice() {
     charge(policy, running, now);
     // SAFETY: the queue is locked.
     let entity = unsafe { entity(running) };
-    entity.used = 0;
+    entity.begin_turn();
     if !policy.is_empty() {
         timer::arm(now.saturating_add(policy.slice_ns(entity).max(1)), now);
     }
