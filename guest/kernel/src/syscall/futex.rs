@@ -35,12 +35,18 @@ pub fn sys_futex(
     let count = |number: usize| (number as i32).max(0) as usize;
     match command {
         FUTEX_WAIT => {
-            let deadline = TimeSpec::read_optional(timeout)?.map(|ns| time::now_ns().saturating_add(ns));
+            let deadline =
+                TimeSpec::read_optional(timeout)?.map(|ns| time::now_ns().saturating_add(ns));
             wait_relative(address, value as u32, deadline)
         }
         FUTEX_WAIT_BITSET => {
-            let deadline = TimeSpec::read_optional(timeout)?
-                .map(|ns| if wall { ns.saturating_sub(time::wall_offset()) } else { ns });
+            let deadline = TimeSpec::read_optional(timeout)?.map(|ns| {
+                if wall {
+                    ns.saturating_sub(time::wall_offset())
+                } else {
+                    ns
+                }
+            });
             futex::wait(address, value as u32, value3 as u32, deadline)?;
             Ok(0)
         }
@@ -58,9 +64,21 @@ pub fn sys_futex(
                 return Err(Errno::EINVAL);
             }
             read_user::<u32>(address)?;
-            futex::requeue(address, second, count(value), count(timeout), Some(value3 as u32))
+            futex::requeue(
+                address,
+                second,
+                count(value),
+                count(timeout),
+                Some(value3 as u32),
+            )
         }
-        FUTEX_WAKE_OP => futex::wake_op(address, second, count(value).max(1), count(timeout).max(1), value3 as u32),
+        FUTEX_WAKE_OP => futex::wake_op(
+            address,
+            second,
+            count(value).max(1),
+            count(timeout).max(1),
+            value3 as u32,
+        ),
         _ => Err(Errno::ENOSYS),
     }
 }

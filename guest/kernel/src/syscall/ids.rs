@@ -185,7 +185,10 @@ pub fn sys_setfsuid(uid: usize) -> KResult<usize> {
     let uid = uid as u32;
     let mut creds = task::current_process().creds.lock();
     let old = creds.fsuid;
-    if uid != KEEP && (creds.is_privileged() || [creds.uid, creds.euid, creds.suid, creds.fsuid].contains(&uid)) {
+    if uid != KEEP
+        && (creds.is_privileged()
+            || [creds.uid, creds.euid, creds.suid, creds.fsuid].contains(&uid))
+    {
         creds.fsuid = uid;
     }
     Ok(old as usize)
@@ -196,7 +199,10 @@ pub fn sys_setfsgid(gid: usize) -> KResult<usize> {
     let gid = gid as u32;
     let mut creds = task::current_process().creds.lock();
     let old = creds.fsgid;
-    if gid != KEEP && (creds.is_privileged() || [creds.gid, creds.egid, creds.sgid, creds.fsgid].contains(&gid)) {
+    if gid != KEEP
+        && (creds.is_privileged()
+            || [creds.gid, creds.egid, creds.sgid, creds.fsgid].contains(&gid))
+    {
         creds.fsgid = gid;
     }
     Ok(old as usize)

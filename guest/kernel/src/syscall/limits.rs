@@ -65,7 +65,9 @@ pub fn sys_getrusage(who: usize, at: usize) -> KResult<usize> {
     if who as i32 != RUSAGE_CHILDREN
         && let Some(space) = me.process.own_space()
     {
-        usage.max_rss_kib = usage.max_rss_kib.max((space.usage().resident * PAGE / 1024) as u64);
+        usage.max_rss_kib = usage
+            .max_rss_kib
+            .max((space.usage().resident * PAGE / 1024) as u64);
     }
     write_user(at, &RUsage::from(usage))?;
     Ok(0)
@@ -92,8 +94,12 @@ pub fn sys_prlimit64(pid: usize, resource: usize, new: usize, old: usize) -> KRe
         other = find_process(pid as u32).ok_or(Errno::ESRCH)?;
         // The same user on both sides, or root.
         let (mine, theirs) = (me.creds.lock().clone(), other.creds.lock().clone());
-        let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.uid)
-            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == mine.gid);
+        let same = [theirs.uid, theirs.euid, theirs.suid]
+            .iter()
+            .all(|&uid| uid == mine.uid)
+            && [theirs.gid, theirs.egid, theirs.sgid]
+                .iter()
+                .all(|&gid| gid == mine.gid);
         if !mine.is_privileged() && !same {
             return Err(Errno::EPERM);
         }
@@ -127,7 +133,11 @@ fn set(process: &Process, resource: usize, limit: RLimit) -> KResult<()> {
             INFINITY => usize::MAX,
             limit => limit as usize,
         };
-        space.set_limits(bytes(Resource::AddressSpace), bytes(Resource::Stack), bytes(Resource::Data));
+        space.set_limits(
+            bytes(Resource::AddressSpace),
+            bytes(Resource::Stack),
+            bytes(Resource::Data),
+        );
     }
     Ok(())
 }

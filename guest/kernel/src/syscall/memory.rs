@@ -28,7 +28,14 @@ fn space() -> KResult<&'static AddressSpace> {
     task::current_space().ok_or(Errno::ENOMEM)
 }
 
-pub fn sys_mmap(addr: usize, len: usize, prot: usize, flags: usize, fd: usize, offset: usize) -> KResult<usize> {
+pub fn sys_mmap(
+    addr: usize,
+    len: usize,
+    prot: usize,
+    flags: usize,
+    fd: usize,
+    offset: usize,
+) -> KResult<usize> {
     let shared = match flags & MAP_TYPE {
         MAP_SHARED | MAP_SHARED_VALIDATE => true,
         MAP_PRIVATE => false,
@@ -53,9 +60,16 @@ pub fn sys_mmap(addr: usize, len: usize, prot: usize, flags: usize, fd: usize, o
     };
     let prot = Prot::from_bits(prot & PROT_KNOWN);
     let backing = if flags & MAP_ANONYMOUS != 0 {
-        if flags & MAP_GROWSDOWN != 0 && !shared { Backing::Stack } else { Backing::Anonymous }
+        if flags & MAP_GROWSDOWN != 0 && !shared {
+            Backing::Stack
+        } else {
+            Backing::Anonymous
+        }
     } else {
-        let file = task::current_process().files.lock().get(fd as u32 as usize)?;
+        let file = task::current_process()
+            .files
+            .lock()
+            .get(fd as u32 as usize)?;
         let mode = file.flags();
         if !mode.readable() || (shared && prot.contains(Prot::WRITE) && !mode.writable()) {
             return Err(Errno::EACCES);
@@ -64,18 +78,42 @@ pub fn sys_mmap(addr: usize, len: usize, prot: usize, flags: usize, fd: usize, o
             FileType::Regular => {}
             // /dev/zero maps as anonymous memory.
             FileType::Char if crate::fs::devfs::is_zero(&file) => {
-                return map(addr, fixed, len, prot, MapKind { shared, backing: Backing::Anonymous }, flags);
+                return map(
+                    addr,
+                    fixed,
+                    len,
+                    prot,
+                    MapKind {
+                        shared,
+                        backing: Backing::Anonymous,
+                    },
+                    flags,
+                );
             }
             _ => return Err(Errno::ENODEV),
         }
-        Backing::File { inode: file.inode().clone(), offset: offset as u64 }
+        Backing::File {
+            inode: file.inode().clone(),
+            offset: offset as u64,
+        }
     };
     map(addr, fixed, len, prot, MapKind { shared, backing }, flags)
 }
 
-fn map(addr: usize, fixed: Fixed, len: usize, prot: Prot, kind: MapKind, flags: usize) -> KResult<usize> {
+fn map(
+    addr: usize,
+    fixed: Fixed,
+    len: usize,
+    prot: Prot,
+    kind: MapKind,
+    flags: usize,
+) -> KResult<usize> {
     let space = space()?;
-    let hint = if fixed == Fixed::No && addr < PAGE { None } else { Some(addr) };
+    let hint = if fixed == Fixed::No && addr < PAGE {
+        None
+    } else {
+        Some(addr)
+    };
     let at = space.map(hint, fixed, len, prot, kind)?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         space.populate(at, len);
@@ -102,7 +140,13 @@ pub fn sys_mprotect(addr: usize, len: usize, prot: usize) -> KResult<usize> {
     Ok(0)
 }
 
-pub fn sys_mremap(addr: usize, old_len: usize, new_len: usize, flags: usize, new_addr: usize) -> KResult<usize> {
+pub fn sys_mremap(
+    addr: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: usize,
+    new_addr: usize,
+) -> KResult<usize> {
     space()?.remap(addr, old_len, new_len, flags, new_addr)
 }
 

@@ -93,7 +93,11 @@ pub fn dispatch_int80(frame: &mut TrapFrame) {
     const CLOSE: u32 = 6;
     const GETPID: u32 = 20;
     frame.orig_rax = frame.rax;
-    let (a, b, c) = (frame.rbx as u32 as usize, frame.rcx as u32 as usize, frame.rdx as u32 as usize);
+    let (a, b, c) = (
+        frame.rbx as u32 as usize,
+        frame.rcx as u32 as usize,
+        frame.rdx as u32 as usize,
+    );
     let result = match frame.rax as u32 {
         EXIT => process::sys_exit(a),
         READ => file::sys_read(a, b, c),

@@ -5,13 +5,13 @@ use core::sync::atomic::Ordering;
 use super::limits::RUsage;
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, KResult};
-use crate::fs::path::{self, AT_FDCWD};
 use crate::fs::Lookup;
+use crate::fs::path::{self, AT_FDCWD};
 use crate::mm::layout::USER_END;
 use crate::mm::user::{self, Pod, read_user, read_user_string, write_user};
 use crate::sched;
-use crate::task::exec::{self, Request};
 use crate::task::exec::Strings;
+use crate::task::exec::{self, Request};
 use crate::task::fork::{self, CloneArgs};
 use crate::task::signal::{SIGCHLD, SigInfo};
 use crate::task::wait::{self, Target};
@@ -37,14 +37,18 @@ pub fn sys_getpgid(pid: usize) -> KResult<usize> {
     if pid as u32 == 0 {
         return sys_getpgrp();
     }
-    find_process(pid as u32).map(|p| p.pgid() as usize).ok_or(Errno::ESRCH)
+    find_process(pid as u32)
+        .map(|p| p.pgid() as usize)
+        .ok_or(Errno::ESRCH)
 }
 
 pub fn sys_getsid(pid: usize) -> KResult<usize> {
     if pid as u32 == 0 {
         return Ok(task::current_process().sid() as usize);
     }
-    find_process(pid as u32).map(|p| p.sid() as usize).ok_or(Errno::ESRCH)
+    find_process(pid as u32)
+        .map(|p| p.sid() as usize)
+        .ok_or(Errno::ESRCH)
 }
 
 pub fn sys_setpgid(pid: usize, pgid: usize) -> KResult<usize> {
@@ -87,12 +91,25 @@ pub fn sys_clone(frame: &mut TrapFrame) -> KResult<usize> {
 }
 
 pub fn sys_fork(frame: &mut TrapFrame) -> KResult<usize> {
-    fork::clone(frame, &CloneArgs { exit_signal: SIGCHLD, ..CloneArgs::default() })
+    fork::clone(
+        frame,
+        &CloneArgs {
+            exit_signal: SIGCHLD,
+            ..CloneArgs::default()
+        },
+    )
 }
 
 pub fn sys_vfork(frame: &mut TrapFrame) -> KResult<usize> {
     let flags = fork::CLONE_VFORK | fork::CLONE_VM;
-    fork::clone(frame, &CloneArgs { flags, exit_signal: SIGCHLD, ..CloneArgs::default() })
+    fork::clone(
+        frame,
+        &CloneArgs {
+            flags,
+            exit_signal: SIGCHLD,
+            ..CloneArgs::default()
+        },
+    )
 }
 
 /// `struct clone_args`.
@@ -159,7 +176,10 @@ pub fn sys_clone3(frame: &mut TrapFrame) -> KResult<usize> {
         || args.set_tid_size != 0
         || (args.flags & (fork::CLONE_THREAD | fork::CLONE_PARENT) != 0 && args.exit_signal != 0)
         || (args.stack == 0) != (args.stack_size == 0)
-        || args.stack.checked_add(args.stack_size).is_none_or(|top| top as usize > USER_END)
+        || args
+            .stack
+            .checked_add(args.stack_size)
+            .is_none_or(|top| top as usize > USER_END)
     {
         return Err(Errno::EINVAL);
     }
@@ -195,13 +215,20 @@ pub fn sys_execveat(frame: &mut TrapFrame) -> KResult<usize> {
     }
     let name = read_user_string(at, path::PATH_MAX)?;
     if name.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        let file = task::current_process().files.lock().get(dirfd as u32 as usize)?;
+        let file = task::current_process()
+            .files
+            .lock()
+            .get(dirfd as u32 as usize)?;
         let dentry = file.dentry().ok_or(Errno::EACCES)?.clone();
         path::check_exec(&dentry)?;
         let name = alloc::format!("/dev/fd/{}", dirfd as u32).into_bytes();
         return run(frame, dentry, name, args, env);
     }
-    let lookup = if flags & AT_SYMLINK_NOFOLLOW != 0 { Lookup::NoFollow } else { Lookup::Follow };
+    let lookup = if flags & AT_SYMLINK_NOFOLLOW != 0 {
+        Lookup::NoFollow
+    } else {
+        Lookup::Follow
+    };
     let file = path::lookup_exec(dirfd as i32, &name, lookup)?;
     run(frame, file, name, args, env)
 }
@@ -221,7 +248,15 @@ fn run(
         // As Linux since 5.18: a program always has a name.
         args.push(b"")?;
     }
-    exec::exec(frame, Request { file, name, args, env })?;
+    exec::exec(
+        frame,
+        Request {
+            file,
+            name,
+            args,
+            env,
+        },
+    )?;
     Ok(0)
 }
 
@@ -245,12 +280,18 @@ fn target_of(pid: i32) -> KResult<Target> {
 
 pub fn sys_wait4(pid: usize, status: usize, options: usize, usage: usize) -> KResult<usize> {
     let options = options as u32;
-    let known =
-        wait::WNOHANG | wait::WUNTRACED | wait::WCONTINUED | wait::WNOTHREAD | wait::WALL | wait::WCLONE;
+    let known = wait::WNOHANG
+        | wait::WUNTRACED
+        | wait::WCONTINUED
+        | wait::WNOTHREAD
+        | wait::WALL
+        | wait::WCLONE;
     if options & !known != 0 {
         return Err(Errno::EINVAL);
     }
-    let Some(event) = wait::wait(target_of(pid as i32)?, options | wait::WEXITED)? else { return Ok(0) };
+    let Some(event) = wait::wait(target_of(pid as i32)?, options | wait::WEXITED)? else {
+        return Ok(0);
+    };
     if status != 0 {
         write_user(status, &event.status)?;
     }
@@ -264,10 +305,17 @@ const P_ALL: usize = 0;
 const P_PID: usize = 1;
 const P_PGID: usize = 2;
 
-pub fn sys_waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize) -> KResult<usize> {
+pub fn sys_waitid(
+    kind: usize,
+    id: usize,
+    info: usize,
+    options: usize,
+    usage: usize,
+) -> KResult<usize> {
     let options = options as u32;
     let states = wait::WEXITED | wait::WUNTRACED | wait::WCONTINUED;
-    let known = states | wait::WNOHANG | wait::WNOWAIT | wait::WNOTHREAD | wait::WALL | wait::WCLONE;
+    let known =
+        states | wait::WNOHANG | wait::WNOWAIT | wait::WNOTHREAD | wait::WALL | wait::WCLONE;
     if options & !known != 0 || options & states == 0 {
         return Err(Errno::EINVAL);
     }
@@ -372,7 +420,9 @@ pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResu
             if a > 64 {
                 return Err(Errno::EINVAL);
             }
-            process.parent_death_signal().store(a as u32, Ordering::Relaxed);
+            process
+                .parent_death_signal()
+                .store(a as u32, Ordering::Relaxed);
         }
         PR_GET_PDEATHSIG => write_user(a, &process.parent_death_signal().load(Ordering::Relaxed))?,
         PR_GET_DUMPABLE => return Ok(process.dumpable().load(Ordering::Relaxed) as usize),
@@ -400,11 +450,19 @@ pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResu
             me.set_comm(&name[..len]);
         }
         PR_GET_NAME => write_user(a, &me.comm().0)?,
-        PR_CAPBSET_READ => return if a <= CAP_LAST { Ok(1) } else { Err(Errno::EINVAL) },
+        PR_CAPBSET_READ => {
+            return if a <= CAP_LAST {
+                Ok(1)
+            } else {
+                Err(Errno::EINVAL)
+            };
+        }
         PR_SET_TIMERSLACK => {}
         PR_GET_TIMERSLACK => return Ok(TIMER_SLACK),
         PR_SET_CHILD_SUBREAPER => process.subreaper().store(a != 0, Ordering::Relaxed),
-        PR_GET_CHILD_SUBREAPER => write_user(a, &u32::from(process.subreaper().load(Ordering::Relaxed)))?,
+        PR_GET_CHILD_SUBREAPER => {
+            write_user(a, &u32::from(process.subreaper().load(Ordering::Relaxed)))?
+        }
         PR_SET_NO_NEW_PRIVS => {
             if a != 1 || b != 0 || c != 0 || d != 0 {
                 return Err(Errno::EINVAL);
@@ -427,4 +485,3 @@ pub fn sys_membarrier(_command: usize, _flags: usize, _cpu: usize) -> KResult<us
 pub fn sys_rseq(_area: usize, _len: usize, _flags: usize, _signature: usize) -> KResult<usize> {
     Err(Errno::ENOSYS)
 }
-

@@ -24,7 +24,11 @@ fn task_of(tid: usize) -> KResult<Arc<Task>> {
     if (tid as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    if tid as u32 == 0 { Ok(task::current_arc()) } else { find_task(tid as u32).ok_or(Errno::ESRCH) }
+    if tid as u32 == 0 {
+        Ok(task::current_arc())
+    } else {
+        find_task(tid as u32).ok_or(Errno::ESRCH)
+    }
 }
 
 const PRIO_PROCESS: usize = 0;
@@ -37,7 +41,11 @@ fn each(which: usize, who: usize, mut act: impl FnMut(&Task)) -> KResult<bool> {
     let who = who as u32;
     let mut any = false;
     if which == PRIO_PROCESS {
-        if let Some(task) = if who == 0 { Some(task::current_arc()) } else { find_task(who) } {
+        if let Some(task) = if who == 0 {
+            Some(task::current_arc())
+        } else {
+            find_task(who)
+        } {
             act(&task);
             any = true;
         }
@@ -49,7 +57,11 @@ fn each(which: usize, who: usize, mut act: impl FnMut(&Task)) -> KResult<bool> {
             alloc::boxed::Box::new(move |p| p.pgid() == pgid)
         }
         PRIO_USER => {
-            let uid = if who == 0 { me.process.creds.lock().uid } else { who };
+            let uid = if who == 0 {
+                me.process.creds.lock().uid
+            } else {
+                who
+            };
             alloc::boxed::Box::new(move |p| p.creds.lock().uid == uid)
         }
         _ => return Err(Errno::EINVAL),
@@ -152,7 +164,11 @@ pub fn sys_sched_setparam(tid: usize, param: usize) -> KResult<usize> {
         return Err(Errno::EINVAL);
     }
     let task = task_of(tid)?;
-    set_policy(&task, task.sched_policy.load(Ordering::Relaxed), read_user(param)?)
+    set_policy(
+        &task,
+        task.sched_policy.load(Ordering::Relaxed),
+        read_user(param)?,
+    )
 }
 
 pub fn sys_sched_getparam(tid: usize, param: usize) -> KResult<usize> {

@@ -5,7 +5,9 @@ use crate::errno::{Errno, KResult};
 use crate::mm::user::{self, read_user, write_user};
 use crate::sync::WaitQueue;
 use crate::task::signal::action::SigAction;
-use crate::task::signal::{self, AltStack, SI_TKILL, SI_USER, SigInfo, SigSet, UNBLOCKABLE, is_valid};
+use crate::task::signal::{
+    self, AltStack, SI_TKILL, SI_USER, SigInfo, SigSet, UNBLOCKABLE, is_valid,
+};
 use crate::task::table::table;
 use crate::task::{self, Process, find_process, find_task};
 use crate::time;
@@ -16,7 +18,11 @@ use super::types::TimeSpec;
 const SET_SIZE: usize = 8;
 
 fn check_size(size: usize) -> KResult<()> {
-    if size == SET_SIZE { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == SET_SIZE {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 pub fn sys_rt_sigaction(signo: usize, new: usize, old: usize, size: usize) -> KResult<usize> {
@@ -25,7 +31,11 @@ pub fn sys_rt_sigaction(signo: usize, new: usize, old: usize, size: usize) -> KR
     if !is_valid(signo) {
         return Err(Errno::EINVAL);
     }
-    let action = if new == 0 { None } else { Some(read_user::<SigAction>(new)?) };
+    let action = if new == 0 {
+        None
+    } else {
+        Some(read_user::<SigAction>(new)?)
+    };
     if action.is_some() && signal::bit(signo) & UNBLOCKABLE != 0 {
         return Err(Errno::EINVAL);
     }
@@ -64,7 +74,11 @@ pub fn sys_rt_sigreturn(frame: &mut TrapFrame) -> KResult<usize> {
 
 pub fn sys_sigaltstack(frame: &mut TrapFrame) -> KResult<usize> {
     let (new, old) = (frame.rdi, frame.rsi);
-    let stack = if new == 0 { None } else { Some(read_user::<AltStack>(new)?) };
+    let stack = if new == 0 {
+        None
+    } else {
+        Some(read_user::<AltStack>(new)?)
+    };
     let previous = signal::set_altstack(stack, frame.rsp)?;
     if old != 0 {
         write_user(old, &previous)?;
@@ -117,7 +131,11 @@ fn sender(signo: u32, code: i32) -> SigInfo {
 
 fn check_number(signo: usize) -> KResult<u32> {
     let signo = signo as u32;
-    if signo <= signal::COUNT { Ok(signo) } else { Err(Errno::EINVAL) }
+    if signo <= signal::COUNT {
+        Ok(signo)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Send to one process, if that is allowed; signal 0 only asks.
@@ -125,7 +143,11 @@ fn send(process: &Process, info: SigInfo) -> KResult<()> {
     if !signal::may_signal(process, info.signo) {
         return Err(Errno::EPERM);
     }
-    if info.signo == 0 { Ok(()) } else { signal::send_to_process(process, info) }
+    if info.signo == 0 {
+        Ok(())
+    } else {
+        signal::send_to_process(process, info)
+    }
 }
 
 pub fn sys_kill(pid: usize, signo: usize) -> KResult<usize> {
@@ -134,7 +156,8 @@ pub fn sys_kill(pid: usize, signo: usize) -> KResult<usize> {
     let me = task::current_process();
     match pid as i32 {
         pid if pid > 0 => {
-            let process = find_process(pid as u32).or_else(|| find_task(pid as u32).map(|t| t.process.clone()));
+            let process = find_process(pid as u32)
+                .or_else(|| find_task(pid as u32).map(|t| t.process.clone()));
             send(&*process.ok_or(Errno::ESRCH)?, info)?;
         }
         -1 => send_to_all(info, |p| p.pid() > 1 && p.pid() != me.pid())?,

@@ -28,7 +28,10 @@ impl Name {
             bytes[i] = text[i];
             i += 1;
         }
-        Self { bytes, len: text.len() }
+        Self {
+            bytes,
+            len: text.len(),
+        }
     }
 }
 
@@ -62,7 +65,11 @@ pub fn sys_uname(at: usize) -> KResult<usize> {
 }
 
 fn require_root() -> KResult<()> {
-    if task::current_process().creds.lock().is_privileged() { Ok(()) } else { Err(Errno::EPERM) }
+    if task::current_process().creds.lock().is_privileged() {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 fn set_name(name: &SpinLock<Name>, at: usize, len: usize) -> KResult<usize> {
@@ -204,4 +211,3 @@ pub fn sys_syslog(kind: usize, _at: usize, _len: usize) -> KResult<usize> {
         _ => Err(Errno::EINVAL),
     }
 }
-

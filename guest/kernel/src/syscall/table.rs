@@ -28,14 +28,30 @@ pub type Handler = fn(&mut TrapFrame) -> KResult<usize>;
 
 /// Takes the arguments out of the registers: RDI RSI RDX R10 R8 R9.
 macro_rules! call {
-    ($handler:ident, frame) => { $handler };
-    ($handler:ident, 0) => { |_| $handler() };
-    ($handler:ident, 1) => { |f| $handler(f.rdi) };
-    ($handler:ident, 2) => { |f| $handler(f.rdi, f.rsi) };
-    ($handler:ident, 3) => { |f| $handler(f.rdi, f.rsi, f.rdx) };
-    ($handler:ident, 4) => { |f| $handler(f.rdi, f.rsi, f.rdx, f.r10) };
-    ($handler:ident, 5) => { |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8) };
-    ($handler:ident, 6) => { |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8, f.r9) };
+    ($handler:ident, frame) => {
+        $handler
+    };
+    ($handler:ident, 0) => {
+        |_| $handler()
+    };
+    ($handler:ident, 1) => {
+        |f| $handler(f.rdi)
+    };
+    ($handler:ident, 2) => {
+        |f| $handler(f.rdi, f.rsi)
+    };
+    ($handler:ident, 3) => {
+        |f| $handler(f.rdi, f.rsi, f.rdx)
+    };
+    ($handler:ident, 4) => {
+        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10)
+    };
+    ($handler:ident, 5) => {
+        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8)
+    };
+    ($handler:ident, 6) => {
+        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8, f.r9)
+    };
 }
 
 /// Builds the table from `number handler arguments;` (`frame`: the handler wants the registers).

@@ -1,6 +1,5 @@
 //! Clocks, sleeps and timers.
 
-
 use super::types::{TimeSpec, TimeVal};
 use crate::errno::{Errno, KResult};
 use crate::mm::user::{Pod, read_user, write_user};
@@ -26,10 +25,14 @@ const LATEST: u64 = 1 << 63;
 
 fn clock_ns(clock: i32) -> KResult<u64> {
     Ok(match clock {
-        CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => time::wall_ns(),
-        CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => {
-            time::now_ns()
+        CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => {
+            time::wall_ns()
         }
+        CLOCK_MONOTONIC
+        | CLOCK_MONOTONIC_RAW
+        | CLOCK_MONOTONIC_COARSE
+        | CLOCK_BOOTTIME
+        | CLOCK_BOOTTIME_ALARM => time::now_ns(),
         CLOCK_PROCESS_CPUTIME_ID => task::current_process().usage().user_ns,
         CLOCK_THREAD_CPUTIME_ID => task::current().cpu_ns(),
         clock if clock < 0 => return dynamic_clock(clock),
@@ -59,7 +62,9 @@ fn dynamic_clock(clock: i32) -> KResult<u64> {
     if number == 0 {
         return Ok(task::current_process().usage().user_ns);
     }
-    find_process(number).map(|p| p.usage().user_ns).ok_or(Errno::EINVAL)
+    find_process(number)
+        .map(|p| p.usage().user_ns)
+        .ok_or(Errno::EINVAL)
 }
 
 pub fn sys_clock_gettime(clock: usize, at: usize) -> KResult<usize> {
@@ -130,7 +135,9 @@ fn sleep_until(deadline: u64) -> KResult<()> {
     if time::now_ns() >= deadline {
         return Ok(());
     }
-    SLEEPERS.wait_deadline(Some(deadline), || None::<()>).map(|_| ())
+    SLEEPERS
+        .wait_deadline(Some(deadline), || None::<()>)
+        .map(|_| ())
 }
 
 /// Sleep for a time; interrupted, the rest is stored at `rest` (if not null) and the call can be
@@ -140,7 +147,10 @@ fn sleep_relative(deadline: u64, rest: usize) -> KResult<usize> {
         return Ok(0);
     }
     if rest != 0 {
-        write_user(rest, &TimeSpec::from_ns(deadline.saturating_sub(time::now_ns())))?;
+        write_user(
+            rest,
+            &TimeSpec::from_ns(deadline.saturating_sub(time::now_ns())),
+        )?;
     }
     task::current().set_restart(RestartBlock {
         call: |args| sleep_relative(args[0] as u64, args[1]),
@@ -162,7 +172,9 @@ pub fn sys_clock_nanosleep(clock: usize, flags: usize, at: usize, rest: usize) -
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => {}
         CLOCK_PROCESS_CPUTIME_ID => return Err(Errno::EOPNOTSUPP),
         CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => {}
-        CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => return Err(Errno::EOPNOTSUPP),
+        CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => {
+            return Err(Errno::EOPNOTSUPP);
+        }
         _ => return Err(Errno::EINVAL),
     }
     let ns = read_user::<TimeSpec>(at)?.to_ns()?;
@@ -203,7 +215,10 @@ unsafe impl Pod for ITimerVal {}
 
 impl From<Setting> for ITimerVal {
     fn from(setting: Setting) -> Self {
-        Self { interval: TimeVal::from_ns(setting.interval), value: TimeVal::from_ns(setting.value) }
+        Self {
+            interval: TimeVal::from_ns(setting.interval),
+            value: TimeVal::from_ns(setting.value),
+        }
     }
 }
 
@@ -228,7 +243,10 @@ pub fn sys_setitimer(which: usize, new: usize, old: usize) -> KResult<usize> {
         Setting::default()
     } else {
         let new: ITimerVal = read_user(new)?;
-        Setting { value: new.value.to_ns()?, interval: new.interval.to_ns()? }
+        Setting {
+            value: new.value.to_ns()?,
+            interval: new.interval.to_ns()?,
+        }
     };
     let previous = match which {
         ITIMER_REAL => itimer::set_real(setting),
@@ -277,4 +295,3 @@ pub fn sys_times(at: usize) -> KResult<usize> {
     }
     Ok(time::ns_to_ticks(time::now_ns()) as usize)
 }
-

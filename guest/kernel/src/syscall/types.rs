@@ -20,7 +20,10 @@ unsafe impl Pod for TimeSpec {}
 impl TimeSpec {
     /// From nanoseconds.
     pub const fn from_ns(ns: u64) -> Self {
-        Self { sec: (ns / SECOND) as i64, nsec: (ns % SECOND) as i64 }
+        Self {
+            sec: (ns / SECOND) as i64,
+            nsec: (ns % SECOND) as i64,
+        }
     }
 
     /// In nanoseconds, at most u64::MAX / 2 (far beyond any clock here).
@@ -31,7 +34,10 @@ impl TimeSpec {
         if self.sec < 0 || self.nsec < 0 || self.nsec >= SECOND as i64 {
             return Err(Errno::EINVAL);
         }
-        Ok((self.sec as u64).saturating_mul(SECOND).saturating_add(self.nsec as u64).min(u64::MAX / 2))
+        Ok((self.sec as u64)
+            .saturating_mul(SECOND)
+            .saturating_add(self.nsec as u64)
+            .min(u64::MAX / 2))
     }
 
     /// Read from user memory and convert; None for a null pointer.
@@ -39,7 +45,11 @@ impl TimeSpec {
     /// # Errors
     /// EFAULT, EINVAL.
     pub fn read_optional(at: usize) -> KResult<Option<u64>> {
-        if at == 0 { Ok(None) } else { user::read_user::<Self>(at)?.to_ns().map(Some) }
+        if at == 0 {
+            Ok(None)
+        } else {
+            user::read_user::<Self>(at)?.to_ns().map(Some)
+        }
     }
 }
 
@@ -59,7 +69,10 @@ unsafe impl Pod for TimeVal {}
 impl TimeVal {
     /// From nanoseconds, rounded down.
     pub const fn from_ns(ns: u64) -> Self {
-        Self { sec: (ns / SECOND) as i64, usec: (ns % SECOND / 1000) as i64 }
+        Self {
+            sec: (ns / SECOND) as i64,
+            usec: (ns % SECOND / 1000) as i64,
+        }
     }
 
     /// In nanoseconds.
@@ -70,6 +83,9 @@ impl TimeVal {
         if self.sec < 0 || self.usec < 0 || self.usec >= 1_000_000 {
             return Err(Errno::EINVAL);
         }
-        Ok((self.sec as u64).saturating_mul(SECOND).saturating_add(self.usec as u64 * 1000).min(u64::MAX / 2))
+        Ok((self.sec as u64)
+            .saturating_mul(SECOND)
+            .saturating_add(self.usec as u64 * 1000)
+            .min(u64::MAX / 2))
     }
 }

@@ -189,13 +189,19 @@ fn leave_family(process: &Arc<Process>, status: u32) {
                 child.exit_signal.store(SIGCHLD, Ordering::Relaxed);
                 reaper.children.lock().push(child.clone());
             }
+            // A group is orphaned by this end only if it was this process that tied it to the rest of
+            // its session: as the parent of a member, or as a member with a parent outside.
             if child.pgid() != process.pgid()
+                && child.sid() == process.sid()
                 && signal::orphaned_stopped(&table, child.pgid(), None)
             {
                 orphans.push(child.pgid());
             }
         }
-        if signal::orphaned_stopped(&table, process.pgid(), Some(process)) {
+        let tied = process
+            .parent()
+            .is_some_and(|p| p.pgid() != process.pgid() && p.sid() == process.sid());
+        if tied && signal::orphaned_stopped(&table, process.pgid(), Some(process)) {
             orphans.push(process.pgid());
         }
         process.become_zombie();

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use crate::arch::apic;
 use crate::sched;
 use crate::sync::SpinLock;
@@ -35,55 +37,52 @@ pub struct TimerId {
 struct Timers {
     queue: BTreeMap<TimerId, Action>,
     next_number: u64,
-    /// When the hardware fires; MAX: it is not set.
-    armed: u64,
 }
 
 static TIMERS: SpinLock<Timers> = SpinLock::new(Timers {
     queue: BTreeMap::new(),
     next_number: 0,
-    armed: u64::MAX,
 });
+
+/// When this processor's hardware fires; MAX: it is not set. Not behind the lock: the scheduler sets
+/// it while it holds a run queue, and timers wake tasks while the lock is held.
+static ARMED: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Shortest time that the hardware is set for, in nanoseconds.
 const SHORTEST: u64 = 1_000;
 
-impl Timers {
-    fn arm(&mut self, deadline: u64, now: u64) {
-        if deadline < self.armed {
-            self.armed = deadline;
-            apic::set_timer(deadline.saturating_sub(now).max(SHORTEST));
-        }
+fn add(deadline: u64, action: Action) -> TimerId {
+    let mut timers = TIMERS.lock();
+    let id = TimerId {
+        deadline,
+        number: timers.next_number,
+    };
+    timers.next_number += 1;
+    timers.queue.insert(id, action);
+    if deadline < ARMED.load(Ordering::Relaxed) {
+        arm(deadline, super::now_ns());
     }
-
-    fn add(&mut self, deadline: u64, action: Action) -> TimerId {
-        let id = TimerId {
-            deadline,
-            number: self.next_number,
-        };
-        self.next_number += 1;
-        self.queue.insert(id, action);
-        if deadline < self.armed {
-            self.arm(deadline, super::now_ns());
-        }
-        id
-    }
+    id
 }
 
 /// Have the timer interrupt come at `deadline` (monotonic) at the latest. It may come earlier, and is
 /// never taken back: setting the hardware costs more than an interrupt for nothing.
+#[inline]
 pub fn arm(deadline: u64, now: u64) {
-    TIMERS.lock().arm(deadline, now);
+    if deadline < ARMED.load(Ordering::Relaxed) {
+        ARMED.store(deadline, Ordering::Relaxed);
+        apic::set_timer(deadline.saturating_sub(now).max(SHORTEST));
+    }
 }
 
 /// Wake `task` at `deadline`. It must [`cancel`] the timer when it goes on.
 pub(crate) fn wake_at(deadline: u64, task: &Task) -> TimerId {
-    TIMERS.lock().add(deadline, Action::Wake(task))
+    add(deadline, Action::Wake(task))
 }
 
 /// Call `alarm` at `deadline`.
 pub fn ring_at(deadline: u64, alarm: Arc<dyn Alarm>) -> TimerId {
-    TIMERS.lock().add(deadline, Action::Ring(alarm))
+    add(deadline, Action::Ring(alarm))
 }
 
 /// Forget a timer. False: it has run, or runs right now.
@@ -96,14 +95,14 @@ pub fn cancel(id: TimerId) -> bool {
 /// The hardware timer has fired.
 pub(super) fn fired() {
     let now = super::now_ns();
-    TIMERS.lock().armed = u64::MAX;
+    ARMED.store(u64::MAX, Ordering::Relaxed);
     loop {
         let mut timers = TIMERS.lock();
         match timers.queue.first_key_value() {
             Some((id, _)) if id.deadline <= now => {}
             Some((id, _)) => {
                 let deadline = id.deadline;
-                timers.arm(deadline, now);
+                arm(deadline, now);
                 break;
             }
             None => break,

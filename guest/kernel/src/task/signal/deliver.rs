@@ -17,8 +17,6 @@ use crate::task::{self, exit, oom};
 const RESTART_SYSCALL: usize = 219;
 /// Bytes of a SYSCALL (and of an `int 0x80`) instruction.
 const SYSCALL_BYTES: usize = 2;
-/// Wait status: a core image was (or would have been) written.
-const CORE_FLAG: u32 = 0x80;
 
 /// What the interrupted system call asked for.
 fn take_restart(task: &Task, frame: &TrapFrame) -> Option<Errno> {
@@ -74,10 +72,6 @@ pub fn deliver(frame: &mut TrapFrame) {
                 set::Default::Terminate => {
                     drop(signals);
                     exit::exit_group(signo);
-                }
-                set::Default::Core => {
-                    drop(signals);
-                    exit::exit_group(signo | CORE_FLAG);
                 }
             },
             _ => {

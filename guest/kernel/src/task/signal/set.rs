@@ -85,25 +85,11 @@ const IGNORED: SigSet = bit(SIGCHLD) | bit(SIGCONT) | bit(SIGURG) | bit(SIGWINCH
 pub const SYNCHRONOUS: SigSet =
     bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE) | bit(SIGSYS);
 
-/// The signals whose default action is to dump core (`signal(7)`, "Core").
-const CORE: SigSet = bit(SIGQUIT)
-    | bit(SIGILL)
-    | bit(SIGTRAP)
-    | bit(SIGABRT)
-    | bit(SIGBUS)
-    | bit(SIGFPE)
-    | bit(SIGSEGV)
-    | bit(SIGXCPU)
-    | bit(SIGXFSZ)
-    | bit(SIGSYS);
-
 /// What a signal does when no handler is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// End the process.
+    /// End the process. (No core image is written, and none is reported.)
     Terminate,
-    /// End the process and dump its memory.
-    Core,
     /// Nothing.
     Ignore,
     /// Stop the process.
@@ -118,8 +104,6 @@ pub const fn default_action(signo: u32) -> Default {
         Default::Stop
     } else if bit & IGNORED != 0 {
         Default::Ignore
-    } else if bit & CORE != 0 {
-        Default::Core
     } else {
         Default::Terminate
     }
