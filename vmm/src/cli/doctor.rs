@@ -6,7 +6,10 @@ use gnomon_abi::boot;
 use kvm_ioctls::Cap;
 
 use crate::host::probe::{DATA, Outcome, Ring, experiment};
+use crate::boot::kernel::Entry;
 use crate::host::{Host, HostError};
+use crate::mmu::{self, Choice, shadow};
+use crate::tell;
 
 /// Arguments of `gnomon doctor`.
 #[derive(Debug, clap::Args)]
@@ -89,6 +92,7 @@ struct Findings {
     ring3_avx: Outcome,
     lacking: Vec<String>,
     works: Vec<&'static str>,
+    shadow: Result<(), String>,
 }
 
 /// Look, try, and tell.
@@ -96,12 +100,12 @@ pub fn run(_args: &Args) -> Result<u8, String> {
     let host = match Host::open() {
         Ok(host) => host,
         Err(error) => {
-            println!("KVM: not usable");
+            tell::out(format_args!("KVM: not usable\n"));
             return Err(error.to_string());
         }
     };
     let text = describe(&host).map_err(|error| error.to_string())?;
-    print!("{text}");
+    tell::out(format_args!("{text}"));
     Ok(0)
 }
 
@@ -136,6 +140,7 @@ fn find_out(host: &Host) -> Result<Findings, HostError> {
         }
     }
     Ok(Findings {
+        shadow: shadow::probe::try_out(host),
         syscall: try_code(host, Ring::Three, 0, &[0x0f, 0x05])?,
         int_n: try_code(host, Ring::Three, 0, &[0xcd, 0x80])?,
         breakpoint: try_code(host, Ring::Three, 0, &[0xcc])?,
@@ -251,8 +256,19 @@ fn describe(host: &Host) -> Result<String, HostError> {
     for line in workarounds(quirks) {
         let _ = writeln!(text, "          worked around: {line}");
     }
-    let _ = writeln!(text, "  shadow  not in this version");
-    let _ = writeln!(text, "  auto    nested: the only one in this version");
+    match &findings.shadow {
+        Ok(()) => {
+            let _ = writeln!(text, "  shadow  works here, on page tables of gnomon's own");
+        }
+        Err(reason) => {
+            let _ = writeln!(text, "  shadow  does not work here: {reason}");
+        }
+    }
+    let auto = match mmu::fastest(module, Entry::Long(0)) {
+        Choice::Shadow => "shadow: KVM emulates a nested guest's ring 0, one instruction at a time",
+        _ => "nested: the guest's kernel runs at the processor's speed",
+    };
+    let _ = writeln!(text, "  auto    {auto}");
     if quirks != module.quirks() {
         let _ = writeln!(
             text,
@@ -346,6 +362,7 @@ mod tests {
 
     fn findings(syscall: Outcome, int_n: Outcome, lacking: &[&str]) -> Findings {
         Findings {
+            shadow: Ok(()),
             syscall,
             int_n,
             breakpoint: Outcome::Shutdown,

@@ -107,10 +107,20 @@ pub trait Mmu: Send {
     }
 }
 
-/// The mode for `choice`; `policy` is for the shadow mode.
-pub fn choose(choice: Choice, policy: Policy) -> Box<dyn Mmu> {
+/// The faster mode on `module` for a kernel with this entry: nested, but where KVM emulates all of
+/// ring 0, one instruction at a time.
+pub fn fastest(module: Module, entry: Entry) -> Choice {
+    match (module, entry) {
+        (Module::Pvm, Entry::Long(_)) => Choice::Shadow,
+        _ => Choice::Nested,
+    }
+}
+
+/// The mode for `choice`, for a kernel with this entry; `policy` is for the shadow mode.
+pub fn choose(choice: Choice, policy: Policy, module: Module, entry: Entry) -> Box<dyn Mmu> {
     match choice {
-        Choice::Auto | Choice::Nested => Box::new(nested::Nested),
+        Choice::Auto => choose(fastest(module, entry), policy, module, entry),
+        Choice::Nested => Box::new(nested::Nested),
         Choice::Shadow => Box::new(shadow::Shadow::new(policy)),
     }
 }

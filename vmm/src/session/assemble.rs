@@ -52,7 +52,6 @@ pub struct Assembled {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionError> {
-    let mode = mmu::choose(config.mmu, config.shadow_policy);
     let memory = memory::create(config.mem_mib)?;
     let kernel = match &config.kernel {
         Some(path) => Kernel::read(path)?,
@@ -62,6 +61,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     let disks = open_disks(config)?;
     let host = Host::open()?;
     let cpuid = cpuid::guest_cpuid(&host)?;
+    let mode = mmu::choose(config.mmu, config.shadow_policy, host.module(), entry);
     let vm = Vm::new(&host, &memory, mode)?;
 
     let ends = console::ends(entry)?;

@@ -16,6 +16,7 @@
 
 pub mod interrupt;
 pub mod monitor;
+pub mod probe;
 mod ram;
 pub mod resume;
 pub mod trap;
