@@ -151,10 +151,10 @@ impl Buddy {
         self.push(frame, order);
     }
 
-    /// Marks all frames of a block as holding something other than zero.
+    /// Marks all frames of an allocated block as holding something other than zero.
     pub fn mark_dirty(&mut self, frame: u32, order: usize) {
         for frame in frame..frame + (1 << order) {
-            self.entry(frame).state |= DIRTY;
+            self.entry(frame).state = DIRTY;
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct FrameMeta {
     pub count: AtomicU32,
     /// Order of the free block that starts here.
     pub(crate) order: u8,
-    /// [`FREE`], [`DIRTY`].
+    /// [`FREE`], [`DIRTY`], [`CLEAN`].
     pub(crate) state: u8,
     /// For the owner of a frame in use: page tables count their entries here.
     pub extra: u16,
@@ -26,6 +26,9 @@ const _: () = assert!(size_of::<FrameMeta>() == 16);
 pub(crate) const FREE: u8 = 1;
 /// The frame may hold something other than zero.
 pub(crate) const DIRTY: u8 = 2;
+/// The frame holds zeros only, because its last owner saw to it. With neither bit it has not been
+/// used yet, and holds what the loader left there.
+pub(crate) const CLEAN: u8 = 4;
 
 /// The array of all frames' entries, by frame number.
 #[derive(Clone, Copy, Debug)]
@@ -72,17 +75,24 @@ impl MemMap {
         unsafe { (*self.get(frame)).state & DIRTY != 0 }
     }
 
+    /// Whether the frame was cleared by its last owner.
+    #[inline]
+    pub fn is_clean(&self, frame: u32) -> bool {
+        // SAFETY: an entry of the map.
+        unsafe { (*self.get(frame)).state & CLEAN != 0 }
+    }
+
     /// Records that the frame may hold something other than zero.
     #[inline]
     pub fn set_dirty(&self, frame: u32) {
-        // SAFETY: an entry of the map; the frame's owner calls.
-        unsafe { (*self.get(frame)).state |= DIRTY };
+        // SAFETY: an entry of the map, of a frame in use; the frame's owner calls.
+        unsafe { (*self.get(frame)).state = DIRTY };
     }
 
     /// Records that the frame holds zeros only.
     #[inline]
     pub fn set_clean(&self, frame: u32) {
-        // SAFETY: an entry of the map; the frame's owner calls.
-        unsafe { (*self.get(frame)).state &= !DIRTY };
+        // SAFETY: an entry of the map, of a frame in use; the frame's owner calls.
+        unsafe { (*self.get(frame)).state = CLEAN };
     }
 }

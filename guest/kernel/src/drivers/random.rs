@@ -7,12 +7,20 @@ struct Generator {
     key: [u32; 8],
     counter: u64,
     seeded: bool,
+    /// Bytes made in advance, from `used` on; those before have been given out and erased.
+    pool: [u8; POOL],
+    used: usize,
 }
+
+/// Bytes made at once: most requests want 16, and the key is replaced only once for all of them.
+const POOL: usize = 8 * 64 - 32;
 
 static GENERATOR: SpinLock<Generator> = SpinLock::new(Generator {
     key: [0; 8],
     counter: 0,
     seeded: false,
+    pool: [0; POOL],
+    used: POOL,
 });
 
 /// Fill `out` with random bytes.
@@ -25,12 +33,20 @@ pub fn fill(out: &mut [u8]) {
             generator.mix(&seed);
         }
     }
-    for chunk in out.chunks_mut(64) {
-        let block = generator.next_block();
-        chunk.copy_from_slice(&block[..chunk.len()]);
+    let mut out = out;
+    while !out.is_empty() {
+        if generator.used == POOL {
+            generator.refill();
+        }
+        let from = generator.used;
+        let len = out.len().min(POOL - from);
+        let (now, rest) = out.split_at_mut(len);
+        let pool = &mut generator.pool[from..from + len];
+        now.copy_from_slice(pool);
+        pool.fill(0);
+        generator.used += len;
+        out = rest;
     }
-    let block = generator.next_block();
-    generator.key = words(&block);
 }
 
 /// Stir `data` into the state (writes to `/dev/urandom`).
@@ -58,6 +74,19 @@ impl Generator {
         }
         let block = self.next_block();
         self.key = words(&block);
+        self.used = POOL;
+    }
+
+    /// Makes a new pool, and a new key with it.
+    fn refill(&mut self) {
+        let first = self.next_block();
+        self.pool[..32].copy_from_slice(&first[32..]);
+        for at in (32..POOL).step_by(64) {
+            let block = self.next_block();
+            self.pool[at..at + 64].copy_from_slice(&block);
+        }
+        self.key = words(&first);
+        self.used = 0;
     }
 
     fn next_block(&mut self) -> [u8; 64] {

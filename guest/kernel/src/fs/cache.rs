@@ -5,6 +5,7 @@
 //! by a copy under way: its reference count says so, and only frames that nobody else refers to
 //! are given back when memory is short.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -28,42 +29,119 @@ struct Page {
     mapped: bool,
 }
 
+/// Pages in a [`Group`].
+const GROUP: usize = 16;
+
+/// Neighbouring pages: one search in the tree finds all that a fault or a read-ahead wants.
+#[derive(Default)]
+struct Group {
+    pages: [Option<Page>; GROUP],
+}
+
+/// The pages of a cache: groups by index / [`GROUP`].
+struct Pages(BTreeMap<u64, Box<Group>>);
+
+impl Pages {
+    #[inline]
+    fn get(&self, index: u64) -> Option<&Page> {
+        let group = self.0.get(&(index / GROUP as u64))?;
+        group.pages[index as usize % GROUP].as_ref()
+    }
+
+    fn get_mut(&mut self, index: u64) -> Option<&mut Page> {
+        let group = self.0.get_mut(&(index / GROUP as u64))?;
+        group.pages[index as usize % GROUP].as_mut()
+    }
+
+    /// The pages that are there, in order.
+    fn iter(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.0.iter().flat_map(|(&number, group)| {
+            let index = number * GROUP as u64;
+            let pages = group.pages.iter().zip(index..);
+            pages.filter_map(|(page, index)| Some((index, page.as_ref()?)))
+        })
+    }
+
+    /// Takes the pages out for which `which` says so; gives their number.
+    fn take(&mut self, first: u64, end: u64, mut which: impl FnMut(&Page) -> bool) -> usize {
+        let mut taken = 0;
+        let mut empty = Vec::new();
+        let groups = first / GROUP as u64..end.div_ceil(GROUP as u64);
+        for (&number, group) in self.0.range_mut(groups) {
+            let mut left = false;
+            for (slot, index) in group.pages.iter_mut().zip(number * GROUP as u64..) {
+                let Some(page) = slot else { continue };
+                if (first..end).contains(&index) && which(page) {
+                    if page.dirty {
+                        DIRTY.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    *slot = None;
+                    taken += 1;
+                } else {
+                    left = true;
+                }
+            }
+            if !left {
+                empty.push(number);
+            }
+        }
+        for number in empty {
+            self.0.remove(&number);
+        }
+        CACHED.fetch_sub(taken, Ordering::Relaxed);
+        taken
+    }
+}
+
 /// The cached pages of one inode, by index.
 pub struct PageCache {
-    pages: SpinLock<BTreeMap<u64, Page>>,
+    pages: SpinLock<Pages>,
 }
 
 impl PageCache {
     /// An empty cache.
     pub const fn new() -> Self {
         Self {
-            pages: SpinLock::new(BTreeMap::new()),
+            pages: SpinLock::new(Pages(BTreeMap::new())),
         }
     }
 
     /// The page `index`, if it is cached.
     #[inline]
     pub fn get(&self, index: u64) -> Option<Frame> {
-        self.pages.lock().get(&index).map(|page| page.frame.clone())
+        self.pages.lock().get(index).map(|page| page.frame.clone())
     }
 
     /// Calls `each` for those of the pages `first..end` that are cached, in order. `each` must not
     /// come back here, nor allocate.
     pub fn each(&self, first: u64, end: u64, each: &mut dyn FnMut(u64, &Frame)) {
-        for (&index, page) in self.pages.lock().range(first..end) {
-            each(index, &page.frame);
+        let pages = self.pages.lock();
+        let mut index = first;
+        while index < end {
+            let next = (index / GROUP as u64 + 1) * GROUP as u64;
+            if let Some(group) = pages.0.get(&(index / GROUP as u64)) {
+                let slots = &group.pages[index as usize % GROUP..];
+                for (page, index) in slots.iter().zip(index..end) {
+                    if let Some(page) = page {
+                        each(index, &page.frame);
+                    }
+                }
+            }
+            index = next;
         }
     }
 
     /// Whether page `index` is cached and dirty.
     pub fn is_dirty(&self, index: u64) -> bool {
-        self.pages.lock().get(&index).is_some_and(|page| page.dirty)
+        self.pages.lock().get(index).is_some_and(|page| page.dirty)
     }
 
     /// Put a page in, unless there is one already; gives the one that is there then.
     pub fn insert(&self, index: u64, frame: Frame, dirty: bool) -> Frame {
         let mut pages = self.pages.lock();
-        if let Some(page) = pages.get_mut(&index) {
+        let group = pages.0.entry(index / GROUP as u64).or_default();
+        let slot = &mut group.pages[index as usize % GROUP];
+        if let Some(page) = slot {
             if dirty && !page.dirty {
                 page.dirty = true;
                 DIRTY.fetch_add(1, Ordering::Relaxed);
@@ -74,21 +152,18 @@ impl PageCache {
         if dirty {
             DIRTY.fetch_add(1, Ordering::Relaxed);
         }
-        pages.insert(
-            index,
-            Page {
-                frame: frame.clone(),
-                dirty,
-                mapped: false,
-            },
-        );
+        *slot = Some(Page {
+            frame: frame.clone(),
+            dirty,
+            mapped: false,
+        });
         frame
     }
 
     /// Note that page `index` differs from the device. `mapped`: through a shared mapping, so that
     /// it may change again without further notice.
     pub fn mark_dirty(&self, index: u64, mapped: bool) {
-        if let Some(page) = self.pages.lock().get_mut(&index) {
+        if let Some(page) = self.pages.lock().get_mut(index) {
             page.mapped |= mapped;
             if !page.dirty {
                 page.dirty = true;
@@ -101,65 +176,51 @@ impl PageCache {
     /// that are still mapped writable.
     pub fn take_dirty(&self) -> Vec<(u64, Frame)> {
         let mut taken = Vec::new();
-        for (&index, page) in self.pages.lock().iter_mut() {
-            if !page.dirty {
-                continue;
-            }
-            if page.mapped && page.frame.refcount() > 1 {
+        for (&number, group) in &mut self.pages.lock().0 {
+            for (slot, index) in group.pages.iter_mut().zip(number * GROUP as u64..) {
+                let Some(page) = slot.as_mut().filter(|page| page.dirty) else {
+                    continue;
+                };
+                if !page.mapped || page.frame.refcount() == 1 {
+                    page.mapped = false;
+                    page.dirty = false;
+                    DIRTY.fetch_sub(1, Ordering::Relaxed);
+                }
                 taken.push((index, page.frame.clone()));
-                continue;
             }
-            page.mapped = false;
-            page.dirty = false;
-            DIRTY.fetch_sub(1, Ordering::Relaxed);
-            taken.push((index, page.frame.clone()));
         }
         taken
     }
 
     /// Whether there is anything to write back.
     pub fn has_dirty(&self) -> bool {
-        self.pages.lock().values().any(|page| page.dirty)
+        self.pages.lock().iter().any(|(_, page)| page.dirty)
     }
 
     /// Forget the pages from `first` on (the file has been cut).
     pub fn truncate(&self, first: u64) {
-        let cut = self.pages.lock().split_off(&first);
-        for page in cut.values() {
-            CACHED.fetch_sub(1, Ordering::Relaxed);
-            if page.dirty {
-                DIRTY.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
+        self.punch(first, u64::MAX - GROUP as u64);
     }
 
     /// Forget the pages `first..end`.
     pub fn punch(&self, first: u64, end: u64) {
-        let mut pages = self.pages.lock();
-        let mut middle = pages.split_off(&first);
-        let mut tail = middle.split_off(&end);
-        pages.append(&mut tail);
-        drop(pages);
-        for page in middle.values() {
-            CACHED.fetch_sub(1, Ordering::Relaxed);
-            if page.dirty {
-                DIRTY.fetch_sub(1, Ordering::Relaxed);
-            }
+        if first < end {
+            self.pages.lock().take(first, end, |_| true);
         }
     }
 
     /// How many pages from `first` on, at most `max`, are *not* cached in a row.
     pub fn absent_run(&self, first: u64, max: u64) -> u64 {
-        let pages = self.pages.lock();
-        match pages.range(first..first.saturating_add(max)).next() {
-            Some((&index, _)) => index - first,
-            None => max,
-        }
+        let mut run = max;
+        self.each(first, first.saturating_add(max), &mut |index, _| {
+            run = run.min(index - first);
+        });
+        run
     }
 
     /// Number of cached pages.
     pub fn len(&self) -> usize {
-        self.pages.lock().len()
+        self.pages.lock().iter().count()
     }
 
     /// Drop up to `target` clean pages that nobody maps; gives the number. Skips a cache that is
@@ -168,16 +229,12 @@ impl PageCache {
         let Some(mut pages) = self.pages.try_lock() else {
             return 0;
         };
-        let mut dropped = 0;
-        pages.retain(|_, page| {
-            if dropped >= target || page.dirty || page.frame.refcount() > 1 {
-                return true;
-            }
-            dropped += 1;
-            false
-        });
-        CACHED.fetch_sub(dropped, Ordering::Relaxed);
-        dropped
+        let mut left = target;
+        pages.take(0, u64::MAX - GROUP as u64, |page| {
+            let drop = left > 0 && !page.dirty && page.frame.refcount() == 1;
+            left -= usize::from(drop);
+            drop
+        })
     }
 }
 

@@ -179,7 +179,7 @@ impl Allocator {
 /// Fills a frame with zeros unless it is known to hold nothing else.
 #[inline]
 fn clear(map: MemMap, frame: u32) {
-    if map.is_dirty(frame) || !ZERO_AT_BOOT.load(Ordering::Relaxed) {
+    if map.is_dirty(frame) || !(map.is_clean(frame) || ZERO_AT_BOOT.load(Ordering::Relaxed)) {
         // SAFETY: the frame was just allocated and nobody else has it.
         unsafe { phys_to_virt(u64::from(frame) << 12).write_bytes(0, PAGE) };
     }

@@ -206,6 +206,7 @@ impl Drop for Tables {
 fn clear_level(table: u64, shift: u32, start: usize, end: usize, taken: &mut impl FnMut(usize, u64)) {
     let (first, last) = (start >> shift & 511, (end - 1) >> shift & 511);
     let base = start & !((512usize << shift) - 1);
+    let mut left = *count(table);
     for index in first..=last {
         // SAFETY: a table of ours.
         let slot = unsafe { &mut *entries(table).add(index) };
@@ -214,23 +215,50 @@ fn clear_level(table: u64, shift: u32, start: usize, end: usize, taken: &mut imp
             continue;
         }
         let address = base + (index << shift);
-        if shift == 12 {
-            *slot = 0;
-            taken(address, entry);
+        let child = entry & ADDRESS;
+        let (from, to) = (start.max(address), end.min(address + (1 << shift)));
+        if shift == 21 {
+            clear_leaves(child, from, to, taken);
         } else {
-            let child = entry & ADDRESS;
-            clear_level(child, shift - 9, start.max(address), end.min(address + (1 << shift)), taken);
-            if *count(child) != 0 {
-                continue;
-            }
-            *slot = 0;
-            free_table(child);
+            clear_level(child, shift - 9, from, to, taken);
         }
-        *count(table) -= 1;
-        if *count(table) == 0 {
+        if *count(child) != 0 {
+            continue;
+        }
+        *slot = 0;
+        free_table(child);
+        left -= 1;
+        *count(table) = left;
+        if left == 0 {
             break;
         }
     }
+}
+
+/// Empties entries of a leaf table. Most of what is walked here is empty: the loop is kept tight,
+/// and ends with the last entry that the table has.
+#[inline]
+fn clear_leaves(table: u64, start: usize, end: usize, taken: &mut impl FnMut(usize, u64)) {
+    let slots = entries(table);
+    let mut left = *count(table);
+    let mut slot = slots.wrapping_add(start >> 12 & 511);
+    let stop = slots.wrapping_add(((end - 1) >> 12 & 511) + 1);
+    let region = start & !((1 << 21) - 1);
+    while slot < stop {
+        // SAFETY: an entry of the table.
+        let entry = unsafe { *slot };
+        if entry != 0 {
+            // SAFETY: as above.
+            unsafe { *slot = 0 };
+            taken(region + ((slot as usize & (PAGE - 1)) << 9), entry);
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        slot = slot.wrapping_add(1);
+    }
+    *count(table) = left;
 }
 
 fn visit_level(
