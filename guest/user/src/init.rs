@@ -77,6 +77,9 @@ fn environment(mut given: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 /// Executes `argv[0]`, looked for on `path` unless it has a slash; returns the reason if it fails.
 pub fn exec_on_path(argv: &[Vec<u8>], environment: &[Vec<u8>], path: &[u8]) -> io::Error {
     let name = &argv[0];
+    if name.is_empty() {
+        return io::Error::from_raw_os_error(libc::ENOENT);
+    }
     if name.contains(&b'/') {
         return sys::execve(name, argv, environment);
     }

@@ -446,9 +446,13 @@ fn times(shell: &mut Shell, _: &[Vec<u8>]) -> Flow {
 }
 
 fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
-    let mut resolved = Vec::new();
+    let mut resolved: Vec<Vec<u8>> = Vec::new();
     for arg in args {
         if arg.starts_with(b"%") {
+            // A job is a process group, a number with a minus that is no option.
+            if !resolved.iter().any(|a| a == b"--") {
+                resolved.push(b"--".to_vec());
+            }
             let Some(target) = shell.jobs.kill_target(arg) else {
                 shell.error(format_args!("kill: {}: no such job", cli::show(arg)));
                 return Ok(1);

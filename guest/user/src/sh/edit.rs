@@ -121,6 +121,7 @@ impl Editor {
                     let _ = sys::write_all(2, b"\x1b[H\x1b[2J");
                 }
                 b'\t' => edit.complete(),
+                key if edit.append(key) => continue,
                 key => edit.key(key),
             }
             edit.draw();
@@ -204,6 +205,19 @@ impl Edit<'_> {
     fn set(&mut self, text: &[u8]) {
         self.text = text.to_vec();
         self.cursor = text.len();
+    }
+
+    /// Adds a key at the end of a line that is shown as a whole: most of what is typed needs no
+    /// more than its echo. False if the key is something else.
+    fn append(&mut self, key: u8) -> bool {
+        let plain = (0x20..0x7f).contains(&key) && self.cursor == self.text.len();
+        if !plain || self.prompt.len() + self.text.len() + 2 >= self.columns {
+            return false;
+        }
+        self.text.push(key);
+        self.cursor += 1;
+        let _ = sys::write_all(2, &[key]);
+        true
     }
 
     fn key(&mut self, key: u8) {

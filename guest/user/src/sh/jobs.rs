@@ -94,6 +94,8 @@ pub struct Jobs {
     pub terminal: Option<i32>,
     /// The shell's own group.
     pub group: Pid,
+    /// The terminal's settings, for when a program dies or stops and leaves it in others.
+    modes: Option<libc::termios>,
 }
 
 impl Jobs {
@@ -119,6 +121,18 @@ impl Jobs {
         self.list.clear();
         self.recent.clear();
         self.terminal = None;
+    }
+
+    /// After a job in the foreground: takes over the terminal's settings if the job has ended by
+    /// itself, brings back the old ones if not.
+    fn keep_modes(&mut self, terminal: i32, state: State) {
+        match (state, &self.modes) {
+            (State::Done(Wait::Exited(_)), _) => self.modes = sys::tcgetattr(terminal).ok(),
+            (_, Some(modes)) => {
+                let _ = sys::tcsetattr(terminal, modes);
+            }
+            (_, None) => {}
+        }
     }
 
     fn current(&self) -> Option<usize> {
@@ -284,6 +298,7 @@ impl Shell {
         let _ = sys::tcsetpgrp(kept, pid);
         self.jobs.group = pid;
         self.jobs.terminal = Some(kept);
+        self.jobs.modes = sys::tcgetattr(kept).ok();
     }
 
     fn wait_flags(&self) -> i32 {
@@ -323,6 +338,7 @@ impl Shell {
         };
         if let Some(terminal) = self.jobs.terminal {
             let _ = sys::tcsetpgrp(terminal, self.jobs.group);
+            self.jobs.keep_modes(terminal, state);
         }
         match state {
             State::Stopped(signal) => {
@@ -331,7 +347,7 @@ impl Shell {
                 128 + signal
             }
             State::Done(wait) => {
-                self.say_end(number, wait);
+                self.say_end(wait);
                 self.jobs.remove(number);
                 wait.status()
             }
@@ -340,7 +356,7 @@ impl Shell {
     }
 
     /// What a user wants to know of a program that a signal has killed.
-    fn say_end(&mut self, number: usize, wait: Wait) {
+    fn say_end(&mut self, wait: Wait) {
         let Wait::Signaled(signal) = wait else {
             return;
         };
@@ -354,7 +370,6 @@ impl Shell {
             }
         } else if signal != libc::SIGPIPE {
             let text = sys::signal_text(signal);
-            let _ = number;
             let _ = sys::write_all(2, format!("{text}\n").as_bytes());
         }
     }

@@ -74,6 +74,8 @@ impl Shell {
                     self.run_action(&action)?;
                 }
                 None if signal == libc::SIGINT && self.interactive => {
+                    // The terminal has shown ^C.
+                    let _ = sys::write_all(2, b"\n");
                     return Err(Unwind::Interrupt);
                 }
                 _ => {}
