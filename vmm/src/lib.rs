@@ -10,6 +10,7 @@
 //! | [`root`] | the root disk |
 //! | [`devices`] | which devices there are, and where |
 //! | [`events`], [`input`], [`terminal`] | the world outside while the guest runs |
+//! | [`tell`] | words that may be lost |
 //! | [`report`], [`walk`] | what is told of a guest that has died |
 //! | [`stats`] | counters |
 
@@ -27,6 +28,7 @@ pub mod report;
 pub mod root;
 pub mod session;
 pub mod stats;
+pub mod tell;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::compare::{self, Mode, Report, Row, Runner};
 use crate::host::Host;
+use crate::tell;
 
 /// Arguments of `gnomon compare`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8, String> {
     if args.list {
         for workload in &compare::WORKLOADS {
-            println!("{:10} {}", workload.name, workload.isolates);
+            tell::out(format_args!("{:10} {}\n", workload.name, workload.isolates));
         }
         return Ok(0);
     }
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Result<u8, String> {
     let rows: Vec<_> = workloads
         .into_iter()
         .map(|workload| {
-            eprintln!("{:10} {}", workload.name, workload.isolates);
+            tell::err(format_args!("{:10} {}\n", workload.name, workload.isolates));
             Row {
                 name: workload.name,
                 isolates: workload.isolates,
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<u8, String> {
         modes: modes.iter().map(Mode::to_string).collect(),
         rows,
     };
-    print!("{}", compare::Table(&report));
+    tell::out(format_args!("{}", compare::Table(&report)));
     if let Some(path) = &args.json {
         write(path, &report.to_json())?;
     }

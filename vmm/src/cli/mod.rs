@@ -13,6 +13,8 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::tell;
+
 /// gnomon itself failed, or the guest died.
 pub const FAILED: u8 = 125;
 
@@ -48,7 +50,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|message| {
-        eprintln!("gnomon: {message}");
+        tell::err(format_args!("gnomon: {message}\n"));
         FAILED
     })
 }
@@ -65,10 +67,11 @@ fn usage(error: &clap::Error) -> u8 {
             FAILED
         }
         _ => {
-            eprintln!(
-                "gnomon: {}; see gnomon --help",
-                one_line(&error.to_string())
-            );
+            let mistake = one_line(&error.to_string());
+            tell::err(format_args!(
+                "gnomon: {mistake}; see gnomon --help
+"
+            ));
             FAILED
         }
     }

@@ -13,6 +13,7 @@ use crate::events::Reason;
 use crate::host::Module;
 use crate::report::{Death, report};
 use crate::stats::{self, Group, Stats};
+use crate::tell;
 use crate::vcpu::Vcpu;
 use crate::vcpu::exit::Stop;
 
@@ -54,7 +55,7 @@ impl Ending {
                 kernel: self.kernel.bytes(),
                 log: self.log.last_lines(),
             };
-            eprint!("{}", report(&death));
+            tell::err(format_args!("{}", report(&death)));
         }
         if config.stats || config.stats_json.is_some() {
             self.write_stats(config)?;
@@ -71,7 +72,7 @@ impl Ending {
             groups: groups(&self.vcpu, &self.vm),
         };
         if config.stats {
-            eprint!("{stats}");
+            tell::err(format_args!("{stats}"));
         }
         let Some(path) = &config.stats_json else {
             return Ok(());

@@ -7,22 +7,32 @@ const fn exit(status: u8) -> [u8; 10] {
     [0xb8, status, 0, 0, 0, 0x66, 0xba, 0x10, 0x05, 0xef]
 }
 
-fn run(name: &str, code: &[u8]) -> Ended {
+/// The paging modes: a guest ends in the same way in all of them.
+const MODES: [&str; 2] = ["nested", "shadow"];
+
+fn run(name: &str, code: &[u8], check: impl Fn(&Ended)) {
     let kernel = kernel(name, code);
-    gnomon(&["run", "--kernel", kernel.path()], b"")
+    for mode in MODES {
+        check(&gnomon(
+            &["run", "--mmu", mode, "--kernel", kernel.path()],
+            b"",
+        ));
+    }
 }
 
 #[test]
 fn exit_port_gives_the_status() {
-    let ended = run("exit", &exit(7));
-    assert_eq!((ended.status, ended.stderr.as_str()), (7, ""));
+    run("exit", &exit(7), |ended| {
+        assert_eq!((ended.status, ended.stderr.as_str()), (7, ""));
+    });
 }
 
 #[test]
 fn debug_exit_gives_the_status_as_qemu_does() {
     // mov al, 0x10; out 0xf4, al
-    let ended = run("debug-exit", &[0xb0, 0x10, 0xe6, 0xf4]);
-    assert_eq!(ended.status, 0x21);
+    run("debug-exit", &[0xb0, 0x10, 0xe6, 0xf4], |ended| {
+        assert_eq!(ended.status, 0x21);
+    });
 }
 
 #[test]
@@ -30,18 +40,16 @@ fn log_port_goes_to_standard_error() {
     // mov dx, 0x502; mov eax, "hi!\n"; out dx, eax
     let mut code = vec![0x66, 0xba, 0x02, 0x05, 0xb8, b'h', b'i', b'!', b'\n', 0xef];
     code.extend(exit(0));
-    let ended = run("log", &code);
-    assert_eq!((ended.status, ended.stderr.as_str()), (0, "hi!\n"));
+    run("log", &code, |ended| {
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, "hi!\n"));
+    });
 }
 
 #[test]
 fn unregistered_port_reads_all_ones() {
     // in al, 0x80; movzx eax, al; mov dx, 0x510; out dx, eax
-    let ended = run(
-        "port",
-        &[0xe4, 0x80, 0x0f, 0xb6, 0xc0, 0x66, 0xba, 0x10, 0x05, 0xef],
-    );
-    assert_eq!(ended.status, 0xff);
+    let code = [0xe4, 0x80, 0x0f, 0xb6, 0xc0, 0x66, 0xba, 0x10, 0x05, 0xef];
+    run("port", &code, |ended| assert_eq!(ended.status, 0xff));
 }
 
 #[test]
@@ -59,41 +67,43 @@ fn pvh_kernel_is_entered_in_32_bit_mode() {
 
 #[test]
 fn triple_fault_is_reported() {
-    let ended = run("triple", &[0x0f, 0x0b]);
-    assert_eq!(ended.status, 125);
-    assert!(
-        ended
-            .stderr
-            .starts_with("gnomon: the guest died of a triple fault")
-    );
-    assert!(ended.stderr.contains("at rip 0x0000000000200000"));
-    assert!(ended.stderr.contains("0f 0b  ud2"));
+    run("triple", &[0x0f, 0x0b], |ended| {
+        assert_eq!(ended.status, 125);
+        for part in [
+            "gnomon: the guest died of a triple fault",
+            "at rip 0x0000000000200000",
+            "0f 0b  ud2",
+        ] {
+            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        }
+    });
 }
 
 #[test]
 fn halt_for_ever_is_reported() {
-    let ended = run("dead", &[0xfa, 0xf4]);
-    assert_eq!(ended.status, 125);
-    assert!(
-        ended.stderr.starts_with("gnomon: the guest hangs"),
-        "{}",
-        ended.stderr
-    );
+    run("dead", &[0xfa, 0xf4], |ended| {
+        assert_eq!(ended.status, 125);
+        assert!(
+            ended.stderr.contains("gnomon: the guest hangs"),
+            "{}",
+            ended.stderr
+        );
+    });
 }
 
 #[test]
 fn fatal_port_is_reported_with_the_last_messages() {
     // mov dx, 0x502; mov eax, "no!\n"; out dx, eax; mov eax, 1; mov dx, 0x514; out dx, eax
-    let ended = run(
-        "fatal",
-        &[
-            0x66, 0xba, 0x02, 0x05, 0xb8, b'n', b'o', b'!', b'\n', 0xef, 0xb8, 1, 0, 0, 0, 0x66,
-            0xba, 0x14, 0x05, 0xef,
-        ],
-    );
-    assert_eq!(ended.status, 125);
-    assert!(ended.stderr.contains("gnomon: the guest kernel panicked"));
-    assert!(ended.stderr.contains("  | no!"));
+    let code = [
+        0x66, 0xba, 0x02, 0x05, 0xb8, b'n', b'o', b'!', b'\n', 0xef, 0xb8, 1, 0, 0, 0, 0x66, 0xba,
+        0x14, 0x05, 0xef,
+    ];
+    run("fatal", &code, |ended| {
+        assert_eq!(ended.status, 125);
+        for part in ["gnomon: the guest kernel panicked", "  | no!"] {
+            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        }
+    });
 }
 
 #[test]
@@ -102,6 +112,8 @@ fn statistics_are_written_as_json() {
     let json = Scratch::new("stats.json", b"");
     let args = [
         "run",
+        "--mmu",
+        "nested",
         "--kernel",
         kernel.path(),
         "--stats-json",
@@ -126,4 +138,18 @@ fn doctor_knows_the_nested_mode() {
     assert_eq!(ended.status, 0);
     assert!(text.contains("nested  works here"), "{text}");
     assert!(!text.contains("warning"), "{text}");
+}
+
+#[test]
+fn nobody_who_reads_is_no_panic() {
+    let kernel = kernel("unread", &[0x0f, 0x0b]);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_gnomon"))
+        .args(["run", "--kernel", kernel.path()])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(125));
 }
