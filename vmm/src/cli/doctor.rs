@@ -5,8 +5,8 @@ use std::fmt::Write;
 use gnomon_abi::boot;
 use kvm_ioctls::Cap;
 
-use crate::host::probe::{DATA, Outcome, Ring, experiment};
 use crate::boot::kernel::Entry;
+use crate::host::probe::{DATA, Outcome, Ring, experiment};
 use crate::host::{Host, HostError};
 use crate::mmu::{self, Choice, shadow};
 use crate::tell;
