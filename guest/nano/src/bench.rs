@@ -20,7 +20,7 @@ pub fn by_name(name: &str) -> Option<Benchmark> {
         "callret" => (|| {}, call_return),
         "pgfault" => (|| {}, page_fault),
         "divzero" => (|| {}, divide_by_zero),
-        "ptemod" => (|| {}, entry_store),
+        "ptemod" => (machine::use_leaf, entry_store),
         "cold4k" => (reads::map_small, reads::in_order),
         "cold2m" => (reads::map_large, reads::in_order),
         "read4k" => (reads::map_small_and_touch, reads::at_random),

@@ -174,6 +174,12 @@ pub fn set_directory(index: usize, directory: &Page) {
     PDPT.set(index, directory.gpa() | PRESENT | WRITE);
 }
 
+/// Read through [`leaf_entry`]: a table that translates nothing is not one that anybody traces.
+pub fn use_leaf() {
+    // SAFETY: `init` has mapped the page.
+    unsafe { (0x4000_0000 as *const u64).read_volatile() };
+}
+
 /// Page tables, descriptor tables and the system call entry.
 ///
 /// `gate`: SYSCALL stays in ring 3 on this host (gnomon_abi::boot).

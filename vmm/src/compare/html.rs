@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::COUNTS;
 use super::report::{Cell, Report};
-use super::table::time;
+use super::table::{figure, time};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -68,7 +68,7 @@ pub fn page(report: &Report) -> String {
             );
             for (heading, _) in COUNTS {
                 let _ = match cell.counts.get(heading) {
-                    Some(count) => write!(out, "<td>{count:.2}"),
+                    Some(count) => write!(out, "<td>{}", figure(*count)),
                     None => write!(out, "<td>–"),
                 };
             }

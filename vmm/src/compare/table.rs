@@ -30,7 +30,7 @@ impl fmt::Display for Table<'_> {
             "workload", "mode", "time", "spread", "ratio"
         )?;
         for (heading, _) in COUNTS {
-            write!(f, " {heading:>15}")?;
+            write!(f, " {heading:>13}")?;
         }
         writeln!(f)?;
         for row in rows {
@@ -58,11 +58,17 @@ fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell, first: Option<&Cell>) -> 
     }
     for (heading, _) in COUNTS {
         match cell.counts.get(heading) {
-            Some(count) => write!(f, " {count:>15.2}")?,
-            None => write!(f, " {:>15}", "-")?,
+            Some(count) => write!(f, " {:>13}", figure(*count))?,
+            None => write!(f, " {:>13}", "-")?,
         }
     }
     Ok(())
+}
+
+/// A count per operation. What rounds to zero has no sign.
+pub(super) fn figure(count: f64) -> String {
+    let count = if count.abs() < 0.005 { 0.0 } else { count };
+    format!("{count:.2}")
 }
 
 /// A time with a unit that fits it.
@@ -89,6 +95,11 @@ mod tests {
             .collect();
         assert_eq!(lines.len(), 1);
         assert!(lines[0].contains("failed: in under"));
+    }
+
+    #[test]
+    fn nothing_has_no_sign() {
+        assert_eq!(figure(-0.001), "0.00");
     }
 
     #[test]
