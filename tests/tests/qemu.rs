@@ -1,12 +1,10 @@
 //! The guest under QEMU's microvm: the same kernel image and root that gnomon has built in, booted
 //! by PVH, on another virtual machine with other devices behind the same drivers.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
+use gnomon_tests::image::Image;
 use gnomon_tests::qemu::{Finished, Qemu};
 use gnomon_tests::scratch::Scratch;
 use gnomon_tests::terminal::Terminal;
@@ -16,9 +14,9 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// The built-in kernel and a copy of the built-in root, for one test.
 struct Guest {
-    files: Scratch,
+    _files: Scratch,
     kernel: PathBuf,
-    root: PathBuf,
+    root: Image,
 }
 
 impl Guest {
@@ -29,23 +27,16 @@ impl Guest {
         );
         let files = Scratch::new().unwrap();
         let kernel = files.file("kernel", gnomon_images::KERNEL).unwrap();
-        let root = files.path("root");
-        let mut image = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&root)
-            .unwrap();
-        image.write_all(gnomon_images::ROOT.bytes).unwrap();
-        image.set_len(gnomon_images::ROOT.size).unwrap();
+        let root = Image::builtin(&files.path("root")).unwrap();
         Self {
-            files,
+            _files: files,
             kernel,
             root,
         }
     }
 
     fn qemu(&self) -> Qemu {
-        Qemu::new(&self.kernel, &self.root).unwrap()
+        Qemu::new(&self.kernel, self.root.path()).unwrap()
     }
 
     /// Run `script` in the guest's shell.
@@ -61,30 +52,6 @@ impl Guest {
             .expect("# ", LONG)
             .unwrap_or_else(|error| panic!("{error}; the kernel logged:\n{}", qemu.log()));
         (qemu, terminal)
-    }
-
-    /// The contents of `path` in the root file system, read by e2fsprogs.
-    fn file(&self, path: &str) -> Vec<u8> {
-        let target = self.files.path("dumped");
-        let request = format!("dump {path} {}", target.display());
-        let status = Command::new("debugfs")
-            .args(["-R", &request])
-            .arg(&self.root)
-            .output()
-            .unwrap();
-        assert!(status.status.success(), "{status:?}");
-        fs::read(target).unwrap_or_default()
-    }
-
-    /// What `e2fsck -fn` says of the root file system; `None`: nothing.
-    fn fsck(&self) -> Option<String> {
-        let output = Command::new("e2fsck")
-            .arg("-fn")
-            .arg(&self.root)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        (!output.status.success()).then_some(said)
     }
 }
 
@@ -133,8 +100,8 @@ fn written_file_is_on_the_disk_and_the_file_system_clean() {
         guest.run("mkdir /d; seq 50000 > /d/file; ln /d/file /d/link; rm /d/file; exit 0\n");
     assert_ended(&finished, 0, "");
     let expected: String = (1..=50_000).map(|n| format!("{n}\n")).collect();
-    assert!(guest.file("/d/link") == expected.as_bytes());
-    assert_eq!(guest.fsck(), None);
+    assert!(guest.root.file("/d/link").unwrap() == expected.as_bytes());
+    guest.root.assert_clean();
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! Programs that do what no program may. They end with an error or by a signal, as on Linux; the
+//! shell that started them goes on, and the machine ends in order with a clean file system.
+//!
+//! Where that harms nobody, the same is done on the host, whose Linux says what is right.
+
+use std::process::Command;
+use std::time::Duration;
+
+use gnomon_tests::gnomon::{End, Finished, Gnomon, finish};
+use gnomon_tests::image::Image;
+use gnomon_tests::in_every_mode;
+use gnomon_tests::mode::Mode;
+use gnomon_tests::program::{self, IN_GUEST};
+use gnomon_tests::scratch::Scratch;
+
+/// Addresses of all kinds that no program owns: null, the program's top page and beyond, the gap,
+/// the kernel's memory and image.
+const ADDRESSES: [&str; 9] = [
+    "0",
+    "1000",
+    "7ffffffff000",
+    "800000000000",
+    "8000000000000000",
+    "ffff800000000000",
+    "ffff888000200000",
+    "ffffffff80200000",
+    "fffffffffffff000",
+];
+
+/// Instructions that are the kernel's alone, or nobody's.
+const INSTRUCTIONS: [&str; 16] = [
+    "hlt", "cli", "in", "out", "mov-cr3", "wrmsr", "lgdt", "lidt", "ltr", "swapgs", "sysret",
+    "iret", "invlpg", "clts", "ud2", "mov-ss",
+];
+
+/// Lies in a signal frame.
+const LIES: [&str; 7] = [
+    "zero",
+    "ones",
+    "kernel-rip",
+    "wild-rip",
+    "selectors",
+    "null-selectors",
+    "flags",
+];
+
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(300);
+
+in_every_mode!(
+    wild_addresses_are_a_signal,
+    privileged_instructions_are_a_signal,
+    lies_in_a_signal_frame_are_a_signal,
+    wild_vector_state_in_a_signal_frame_is_survived,
+    stack_overflow_is_a_signal,
+    code_is_not_writable_and_data_not_executable,
+    division_by_zero_is_a_signal,
+    wild_pointers_in_system_calls_are_efault,
+    fork_bomb_ends_with_an_error,
+    fork_bomb_of_the_shell_is_survived,
+    memory_eater_ends,
+    memory_eaters_together_end,
+    thread_bomb_ends_with_an_error,
+    descriptors_run_out_with_emfile,
+    full_disk_is_enospc_and_harms_no_file,
+);
+
+/// The statuses that the host's Linux gives the test program for each of `actions`.
+fn on_host(actions: &[Vec<&str>]) -> Vec<i32> {
+    actions
+        .iter()
+        .map(|words| {
+            let mut command = Command::new(program::path());
+            command.arg("hostile").args(words);
+            match finish(command, b"", LONG).unwrap().end {
+                End::Status(status) => status,
+                End::Signal(signal) => 128 + signal,
+                End::TimedOut => panic!("on the host: {words:?} has not ended"),
+            }
+        })
+        .collect()
+}
+
+/// Run `script` in the guest's shell, with the test program put in, on a disk that must be clean
+/// afterwards.
+fn run(mode: Mode, mebibytes: u32, script: &str) -> Finished {
+    let files = Scratch::new().unwrap();
+    let image = Image::builtin(&files.path("root")).unwrap();
+    let finished = Gnomon::new(mode)
+        .memory(mebibytes)
+        .root(image.path())
+        .file(program::path(), IN_GUEST)
+        .shell(script)
+        .timeout(LONG)
+        .run();
+    image.assert_clean();
+    finished
+}
+
+/// Do `actions` one after the other from one shell; each must end as on the host.
+#[track_caller]
+fn assert_same_as_on_host(mode: Mode, actions: &[Vec<&str>]) {
+    let expected = on_host(actions);
+    let mut script = String::new();
+    for words in actions {
+        script += &format!(
+            "{IN_GUEST} hostile {} >/dev/null 2>&1; echo $?\n",
+            words.join(" ")
+        );
+    }
+    let finished = run(mode, 128, &(script + "echo alive"));
+    finished.assert_status(0);
+    let text = finished.text();
+    let mut lines = text.lines();
+    let different: Vec<_> = actions
+        .iter()
+        .zip(expected)
+        .filter_map(|(words, expected)| {
+            let got = lines.next().unwrap_or("nothing");
+            let line = format!("{}: status {got}, on the host {expected}", words.join(" "));
+            (got != expected.to_string()).then_some(line)
+        })
+        .collect();
+    assert!(
+        different.is_empty(),
+        "{}\n{}",
+        different.join("\n"),
+        finished.errors()
+    );
+    assert_eq!(lines.next(), Some("alive"));
+}
+
+fn wild_addresses_are_a_signal(mode: Mode) {
+    let actions: Vec<_> = ["jump", "read", "write"]
+        .into_iter()
+        .flat_map(|how| ADDRESSES.map(|address| vec![how, address]))
+        .collect();
+    assert_same_as_on_host(mode, &actions);
+}
+
+fn privileged_instructions_are_a_signal(mode: Mode) {
+    assert_same_as_on_host(mode, &INSTRUCTIONS.map(|name| vec!["instruction", name]));
+}
+
+fn lies_in_a_signal_frame_are_a_signal(mode: Mode) {
+    assert_same_as_on_host(mode, &LIES.map(|lie| vec!["sigreturn", lie]));
+}
+
+/// Linux has changed its mind on these between versions: what counts is that the system survives.
+fn wild_vector_state_in_a_signal_frame_is_survived(mode: Mode) {
+    let script = format!(
+        "for lie in mxcsr fpstate; do {IN_GUEST} hostile sigreturn $lie >/dev/null 2>&1\n\
+         case $? in 0|139) echo survived;; *) echo $?;; esac; done; {IN_GUEST} threads | wc -l"
+    );
+    run(mode, 128, &script)
+        .assert_status(0)
+        .assert_output("survived\nsurvived\n13\n");
+}
+
+fn stack_overflow_is_a_signal(mode: Mode) {
+    assert_same_as_on_host(mode, &[vec!["stack"]]);
+}
+
+fn code_is_not_writable_and_data_not_executable(mode: Mode) {
+    assert_same_as_on_host(mode, &[vec!["write-code"], vec!["run-data"]]);
+}
+
+fn division_by_zero_is_a_signal(mode: Mode) {
+    assert_same_as_on_host(mode, &[vec!["divide"]]);
+}
+
+fn wild_pointers_in_system_calls_are_efault(mode: Mode) {
+    let script = format!("{IN_GUEST} hostile pointers; echo $?");
+    run(mode, 128, &script)
+        .assert_status(0)
+        .assert_output("0 wrong\n0\n");
+}
+
+fn fork_bomb_ends_with_an_error(mode: Mode) {
+    let script = format!("{IN_GUEST} exhaust processes; echo $?; seq 1 5 | wc -l; echo alive");
+    let finished = run(mode, 64, &script);
+    let text = finished.assert_status(0).text();
+    assert!(
+        ["ENOMEM", "EAGAIN"]
+            .iter()
+            .any(|error| text == format!("{error}\n0\n5\nalive\n")),
+        "{text}\n{}",
+        finished.errors()
+    );
+}
+
+/// The classic one, in the shell's own language, bounded so that it ends by itself.
+fn fork_bomb_of_the_shell_is_survived(mode: Mode) {
+    let script = "bomb() { [ $1 = 0 ] || { bomb $(($1 - 1)) | bomb $(($1 - 1)) & }; }\n\
+                  (bomb 8; wait) 2>/dev/null; echo done; seq 1 5 | wc -l";
+    run(mode, 64, script)
+        .assert_status(0)
+        .assert_output("done\n5\n");
+}
+
+/// Its mapping fails, or it is killed: either is Linux's way.
+fn memory_eater_ends(mode: Mode) {
+    let script = format!(
+        "{IN_GUEST} exhaust memory >/tmp/said 2>&1; s=$?\n\
+         case $s in 0|135|137|139) echo ended;; *) echo $s; cat /tmp/said;; esac; ls / | grep bin"
+    );
+    run(mode, 64, &script)
+        .assert_status(0)
+        .assert_output("ended\nbin\nsbin\n");
+}
+
+fn memory_eaters_together_end(mode: Mode) {
+    let script = format!(
+        "for i in 1 2 3 4; do {IN_GUEST} exhaust memory >/dev/null 2>&1 & done; wait\n\
+         for i in 1 2 3; do {IN_GUEST} child echo $i; done"
+    );
+    run(mode, 64, &script)
+        .assert_status(0)
+        .assert_output("[\"1\"]\n[\"2\"]\n[\"3\"]\n");
+}
+
+fn thread_bomb_ends_with_an_error(mode: Mode) {
+    let script = format!("{IN_GUEST} exhaust threads; echo $?; echo alive");
+    let finished = run(mode, 64, &script);
+    let text = finished.assert_status(0).text();
+    assert!(
+        ["ENOMEM", "EAGAIN"]
+            .iter()
+            .any(|error| text == format!("{error}\n0\nalive\n")),
+        "{text}\n{}",
+        finished.errors()
+    );
+}
+
+fn descriptors_run_out_with_emfile(mode: Mode) {
+    let script = format!("{IN_GUEST} exhaust descriptors; echo $?");
+    run(mode, 64, &script)
+        .assert_status(0)
+        .assert_output("EMFILE\n0\n");
+}
+
+fn full_disk_is_enospc_and_harms_no_file(mode: Mode) {
+    let script = format!(
+        "mkdir /keep; seq 1 20000 >/keep/file; a=$(md5sum </keep/file)\n\
+         {IN_GUEST} exhaust disk /big; echo $?; b=$(md5sum </keep/file)\n\
+         [ \"$a\" = \"$b\" ] && echo same; echo room >/keep/more; cat /keep/more"
+    );
+    let finished = run(mode, 128, &script);
+    finished
+        .assert_status(0)
+        .assert_output("ENOSPC\n0\nsame\nroom\n");
+}
