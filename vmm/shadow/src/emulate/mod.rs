@@ -10,6 +10,8 @@ mod branch;
 mod control;
 mod descriptor;
 mod flags;
+#[cfg(test)]
+pub(crate) mod mock;
 mod msr;
 mod operand;
 mod ports;
