@@ -19,6 +19,7 @@ const FUTEX_PRIVATE_FLAG: usize = 128;
 /// A deadline is of the wall clock.
 const FUTEX_CLOCK_REALTIME: usize = 256;
 
+/// `futex(2)`
 pub fn sys_futex(
     address: usize,
     op: usize,

@@ -16,18 +16,22 @@ fn read<T>(look: impl FnOnce(&Creds) -> T) -> T {
     look(&task::current_process().creds.lock())
 }
 
+/// `getuid(2)`
 pub fn sys_getuid() -> KResult<usize> {
     Ok(read(|c| c.uid) as usize)
 }
 
+/// `geteuid(2)`
 pub fn sys_geteuid() -> KResult<usize> {
     Ok(read(|c| c.euid) as usize)
 }
 
+/// `getgid(2)`
 pub fn sys_getgid() -> KResult<usize> {
     Ok(read(|c| c.gid) as usize)
 }
 
+/// `getegid(2)`
 pub fn sys_getegid() -> KResult<usize> {
     Ok(read(|c| c.egid) as usize)
 }
@@ -41,6 +45,7 @@ fn change(change: impl FnOnce(&mut Creds) -> KResult<()>) -> KResult<usize> {
     Ok(0)
 }
 
+/// `setuid(2)`
 pub fn sys_setuid(uid: usize) -> KResult<usize> {
     let uid = uid as u32;
     change(|c| {
@@ -59,6 +64,7 @@ pub fn sys_setuid(uid: usize) -> KResult<usize> {
     })
 }
 
+/// `setgid(2)`
 pub fn sys_setgid(gid: usize) -> KResult<usize> {
     let gid = gid as u32;
     change(|c| {
@@ -77,6 +83,7 @@ pub fn sys_setgid(gid: usize) -> KResult<usize> {
     })
 }
 
+/// `setreuid(2)`
 pub fn sys_setreuid(ruid: usize, euid: usize) -> KResult<usize> {
     let (ruid, euid) = (ruid as u32, euid as u32);
     change(|c| {
@@ -102,6 +109,7 @@ pub fn sys_setreuid(ruid: usize, euid: usize) -> KResult<usize> {
     })
 }
 
+/// `setregid(2)`
 pub fn sys_setregid(rgid: usize, egid: usize) -> KResult<usize> {
     let (rgid, egid) = (rgid as u32, egid as u32);
     change(|c| {
@@ -127,6 +135,7 @@ pub fn sys_setregid(rgid: usize, egid: usize) -> KResult<usize> {
     })
 }
 
+/// `setresuid(2)`
 pub fn sys_setresuid(ruid: usize, euid: usize, suid: usize) -> KResult<usize> {
     change(|c| {
         let old = c.clone();
@@ -146,6 +155,7 @@ pub fn sys_setresuid(ruid: usize, euid: usize, suid: usize) -> KResult<usize> {
     })
 }
 
+/// `setresgid(2)`
 pub fn sys_setresgid(rgid: usize, egid: usize, sgid: usize) -> KResult<usize> {
     change(|c| {
         let old = c.clone();
@@ -172,15 +182,17 @@ fn write_three(at: [usize; 3], values: [u32; 3]) -> KResult<usize> {
     Ok(0)
 }
 
+/// `getresuid(2)`
 pub fn sys_getresuid(ruid: usize, euid: usize, suid: usize) -> KResult<usize> {
     write_three([ruid, euid, suid], read(|c| [c.uid, c.euid, c.suid]))
 }
 
+/// `getresgid(2)`
 pub fn sys_getresgid(rgid: usize, egid: usize, sgid: usize) -> KResult<usize> {
     write_three([rgid, egid, sgid], read(|c| [c.gid, c.egid, c.sgid]))
 }
 
-/// Never fails: the old value comes back either way.
+/// `setfsuid(2)`: never fails: the old value comes back either way.
 pub fn sys_setfsuid(uid: usize) -> KResult<usize> {
     let uid = uid as u32;
     let mut creds = task::current_process().creds.lock();
@@ -194,7 +206,7 @@ pub fn sys_setfsuid(uid: usize) -> KResult<usize> {
     Ok(old as usize)
 }
 
-/// Never fails: the old value comes back either way.
+/// `setfsgid(2)`: never fails: the old value comes back either way.
 pub fn sys_setfsgid(gid: usize) -> KResult<usize> {
     let gid = gid as u32;
     let mut creds = task::current_process().creds.lock();
@@ -208,6 +220,7 @@ pub fn sys_setfsgid(gid: usize) -> KResult<usize> {
     Ok(old as usize)
 }
 
+/// `getgroups(2)`
 pub fn sys_getgroups(size: usize, list: usize) -> KResult<usize> {
     let groups = read(|c| c.groups.clone());
     let size = size as i32;
@@ -225,6 +238,7 @@ pub fn sys_getgroups(size: usize, list: usize) -> KResult<usize> {
     Ok(groups.len())
 }
 
+/// `setgroups(2)`
 pub fn sys_setgroups(size: usize, list: usize) -> KResult<usize> {
     if !read(Creds::is_privileged) {
         return Err(Errno::EPERM);
@@ -242,4 +256,72 @@ pub fn sys_setgroups(size: usize, list: usize) -> KResult<usize> {
         c.groups = groups;
         Ok(())
     })
+}
+
+/// `struct __user_cap_header_struct`: version and process.
+type CapHeader = [u32; 2];
+/// Version 3: two words of 32 capabilities each.
+const CAP_VERSION_3: u32 = 0x2008_0522;
+/// Version 2: the same layout.
+const CAP_VERSION_2: u32 = 0x2007_1026;
+/// Version 1: one word.
+const CAP_VERSION_1: u32 = 0x1998_0330;
+/// All capabilities that there are, 0 to 40.
+const CAP_ALL: u64 = (1 << 41) - 1;
+
+/// Number of words that a version has; an unknown one is answered with the kernel's own.
+fn cap_words(header: usize) -> KResult<(usize, u32)> {
+    let [version, pid]: CapHeader = read_user(header)?;
+    let words = match version {
+        CAP_VERSION_1 => 1,
+        CAP_VERSION_2 | CAP_VERSION_3 => 2,
+        _ => {
+            write_user(header, &CAP_VERSION_3)?;
+            return Err(Errno::EINVAL);
+        }
+    };
+    Ok((words, pid))
+}
+
+/// `capget(2)`: root has all capabilities, others have none.
+pub fn sys_capget(header: usize, data: usize) -> KResult<usize> {
+    let (words, pid) = match cap_words(header) {
+        // A null pointer for the data asks for the version alone.
+        Err(Errno::EINVAL) if data == 0 => return Ok(0),
+        other => other?,
+    };
+    if pid as i32 > 0 && task::find_task(pid).is_none() {
+        return Err(Errno::ESRCH);
+    }
+    let set = if read(Creds::is_privileged) {
+        CAP_ALL
+    } else {
+        0
+    };
+    for index in 0..words {
+        let word = (set >> (32 * index)) as u32;
+        // Effective, permitted, inheritable.
+        write_user(data.wrapping_add(index * 12), &[word, word, 0])?;
+    }
+    Ok(0)
+}
+
+/// `capset(2)`: capabilities go with the user id: what is asked for must be what there is, or less.
+pub fn sys_capset(header: usize, data: usize) -> KResult<usize> {
+    let (words, pid) = cap_words(header)?;
+    if pid != 0 && pid != task::current_process().pid() {
+        return Err(Errno::EPERM);
+    }
+    let have = if read(Creds::is_privileged) {
+        CAP_ALL
+    } else {
+        0
+    };
+    for index in 0..words {
+        let [effective, permitted, _]: [u32; 3] = read_user(data.wrapping_add(index * 12))?;
+        if (effective | permitted) & !((have >> (32 * index)) as u32) != 0 {
+            return Err(Errno::EPERM);
+        }
+    }
+    Ok(0)
 }

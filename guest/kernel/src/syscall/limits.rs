@@ -54,6 +54,7 @@ const RUSAGE_CHILDREN: i32 = -1;
 const RUSAGE_SELF: i32 = 0;
 const RUSAGE_THREAD: i32 = 1;
 
+/// `getrusage(2)`
 pub fn sys_getrusage(who: usize, at: usize) -> KResult<usize> {
     let me = task::current();
     let mut usage = match who as i32 {
@@ -73,18 +74,21 @@ pub fn sys_getrusage(who: usize, at: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `getrlimit(2)`
 pub fn sys_getrlimit(resource: usize, at: usize) -> KResult<usize> {
     let limit = task::current_process().rlimits.lock().get(resource)?;
     write_user(at, &limit)?;
     Ok(0)
 }
 
+/// `setrlimit(2)`
 pub fn sys_setrlimit(resource: usize, at: usize) -> KResult<usize> {
     let limit: RLimit = read_user(at)?;
     set(task::current_process(), resource, limit)?;
     Ok(0)
 }
 
+/// `prlimit64(2)`
 pub fn sys_prlimit64(pid: usize, resource: usize, new: usize, old: usize) -> KResult<usize> {
     let me = task::current_process();
     let other;

@@ -28,6 +28,7 @@ fn space() -> KResult<&'static AddressSpace> {
     task::current_space().ok_or(Errno::ENOMEM)
 }
 
+/// `mmap(2)`
 pub fn sys_mmap(
     addr: usize,
     len: usize,
@@ -121,11 +122,13 @@ fn map(
     Ok(at)
 }
 
+/// `munmap(2)`
 pub fn sys_munmap(addr: usize, len: usize) -> KResult<usize> {
     space()?.unmap(addr, len)?;
     Ok(0)
 }
 
+/// `mprotect(2)`
 pub fn sys_mprotect(addr: usize, len: usize, prot: usize) -> KResult<usize> {
     if !addr.is_multiple_of(PAGE) || prot & !PROT_KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
         return Err(Errno::EINVAL);
@@ -140,6 +143,7 @@ pub fn sys_mprotect(addr: usize, len: usize, prot: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `mremap(2)`
 pub fn sys_mremap(
     addr: usize,
     old_len: usize,
@@ -150,10 +154,12 @@ pub fn sys_mremap(
     space()?.remap(addr, old_len, new_len, flags, new_addr)
 }
 
+/// `brk(2)`
 pub fn sys_brk(addr: usize) -> KResult<usize> {
     Ok(space()?.brk(addr))
 }
 
+/// `madvise(2)`
 pub fn sys_madvise(addr: usize, len: usize, advice: usize) -> KResult<usize> {
     space()?.advise(addr, len, advice)?;
     Ok(0)
@@ -163,6 +169,7 @@ const MS_ASYNC: usize = 1;
 const MS_INVALIDATE: usize = 2;
 const MS_SYNC: usize = 4;
 
+/// `msync(2)`
 pub fn sys_msync(addr: usize, len: usize, flags: usize) -> KResult<usize> {
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
         || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
@@ -177,6 +184,7 @@ pub fn sys_msync(addr: usize, len: usize, flags: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `mincore(2)`
 pub fn sys_mincore(addr: usize, len: usize, vec: usize) -> KResult<usize> {
     if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
@@ -192,7 +200,7 @@ pub fn sys_mincore(addr: usize, len: usize, vec: usize) -> KResult<usize> {
     Ok(0)
 }
 
-/// There is nothing to lock against: pages are not swapped out. The range must be mapped.
+/// `mlock(2)`: there is nothing to lock against: pages are not swapped out. The range must be mapped.
 pub fn sys_mlock(addr: usize, len: usize) -> KResult<usize> {
     let start = addr & !(PAGE - 1);
     let end = addr.checked_add(len).ok_or(Errno::EINVAL)?;
@@ -208,6 +216,7 @@ pub fn sys_mlock(addr: usize, len: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `munlock(2)`
 pub fn sys_munlock(addr: usize, len: usize) -> KResult<usize> {
     let start = addr & !(PAGE - 1);
     let end = addr.checked_add(len).ok_or(Errno::EINVAL)?;
@@ -220,6 +229,7 @@ pub fn sys_munlock(addr: usize, len: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `mlockall(2)`
 pub fn sys_mlockall(flags: usize) -> KResult<usize> {
     const MCL_KNOWN: usize = 7;
     const MCL_ONFAULT: usize = 4;
@@ -229,6 +239,16 @@ pub fn sys_mlockall(flags: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `munlockall(2)`
 pub fn sys_munlockall() -> KResult<usize> {
     Ok(0)
+}
+
+/// `mlock2(2)`
+pub fn sys_mlock2(addr: usize, len: usize, flags: usize) -> KResult<usize> {
+    const MLOCK_ONFAULT: usize = 1;
+    if flags & !MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    sys_mlock(addr, len)
 }

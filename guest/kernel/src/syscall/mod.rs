@@ -6,7 +6,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `process`, `ids` | processes, users, groups |
-//! | `signal`, `time`, `sched`, `futex`, `memory` | what their names say |
+//! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
 //! | `file`, `path`, `poll`, `ioctl`, `pipe` | descriptors and names |
 
@@ -27,6 +27,7 @@ mod stat;
 mod system;
 mod table;
 mod time;
+mod timers;
 mod types;
 
 pub use system::{RELEASE, VERSION, host_name};

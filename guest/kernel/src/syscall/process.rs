@@ -17,22 +17,27 @@ use crate::task::signal::{SIGCHLD, SigInfo};
 use crate::task::wait::{self, Target};
 use crate::task::{self, exit, find_process, find_task};
 
+/// `getpid(2)`
 pub fn sys_getpid() -> KResult<usize> {
     Ok(task::current_process().pid() as usize)
 }
 
+/// `gettid(2)`
 pub fn sys_gettid() -> KResult<usize> {
     Ok(task::current().tid() as usize)
 }
 
+/// `getppid(2)`
 pub fn sys_getppid() -> KResult<usize> {
     Ok(task::current_process().ppid() as usize)
 }
 
+/// `getpgrp(2)`
 pub fn sys_getpgrp() -> KResult<usize> {
     Ok(task::current_process().pgid() as usize)
 }
 
+/// `getpgid(2)`
 pub fn sys_getpgid(pid: usize) -> KResult<usize> {
     if pid as u32 == 0 {
         return sys_getpgrp();
@@ -42,6 +47,7 @@ pub fn sys_getpgid(pid: usize) -> KResult<usize> {
         .ok_or(Errno::ESRCH)
 }
 
+/// `getsid(2)`
 pub fn sys_getsid(pid: usize) -> KResult<usize> {
     if pid as u32 == 0 {
         return Ok(task::current_process().sid() as usize);
@@ -51,6 +57,7 @@ pub fn sys_getsid(pid: usize) -> KResult<usize> {
         .ok_or(Errno::ESRCH)
 }
 
+/// `setpgid(2)`
 pub fn sys_setpgid(pid: usize, pgid: usize) -> KResult<usize> {
     if (pgid as i32) < 0 {
         return Err(Errno::EINVAL);
@@ -62,10 +69,12 @@ pub fn sys_setpgid(pid: usize, pgid: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `setsid(2)`
 pub fn sys_setsid() -> KResult<usize> {
     task::start_session().map(|sid| sid as usize)
 }
 
+/// `set_tid_address(2)`
 pub fn sys_set_tid_address(at: usize) -> KResult<usize> {
     let me = task::current();
     me.clear_child_tid.store(at, Ordering::Relaxed);
@@ -75,6 +84,7 @@ pub fn sys_set_tid_address(at: usize) -> KResult<usize> {
 /// The low byte of `CLONE_` flags is the exit signal.
 const CSIGNAL: u64 = 0xff;
 
+/// `clone(2)`
 pub fn sys_clone(frame: &mut TrapFrame) -> KResult<usize> {
     let flags = frame.rdi as u64;
     fork::clone(
@@ -90,6 +100,7 @@ pub fn sys_clone(frame: &mut TrapFrame) -> KResult<usize> {
     )
 }
 
+/// `fork(2)`
 pub fn sys_fork(frame: &mut TrapFrame) -> KResult<usize> {
     fork::clone(
         frame,
@@ -100,6 +111,7 @@ pub fn sys_fork(frame: &mut TrapFrame) -> KResult<usize> {
     )
 }
 
+/// `vfork(2)`
 pub fn sys_vfork(frame: &mut TrapFrame) -> KResult<usize> {
     let flags = fork::CLONE_VFORK | fork::CLONE_VM;
     fork::clone(
@@ -135,6 +147,7 @@ unsafe impl Pod for Clone3 {}
 /// Smallest `struct clone_args` (`CLONE_ARGS_SIZE_VER0`).
 const CLONE3_MIN: usize = 64;
 
+/// `clone3(2)`
 pub fn sys_clone3(frame: &mut TrapFrame) -> KResult<usize> {
     let (at, size) = (frame.rdi, frame.rsi);
     if size > 4096 {
@@ -196,6 +209,7 @@ pub fn sys_clone3(frame: &mut TrapFrame) -> KResult<usize> {
     )
 }
 
+/// `execve(2)`
 pub fn sys_execve(frame: &mut TrapFrame) -> KResult<usize> {
     let name = read_user_string(frame.rdi, path::PATH_MAX)?;
     let file = path::lookup_exec(AT_FDCWD, &name, Lookup::Follow)?;
@@ -208,6 +222,7 @@ const AT_EMPTY_PATH: usize = 0x1000;
 /// `AT_SYMLINK_NOFOLLOW`.
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 
+/// `execveat(2)`
 pub fn sys_execveat(frame: &mut TrapFrame) -> KResult<usize> {
     let (dirfd, at, args, env, flags) = (frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8);
     if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
@@ -260,10 +275,12 @@ fn run(
     Ok(0)
 }
 
+/// `exit(2)`
 pub fn sys_exit(status: usize) -> KResult<usize> {
     exit::exit_thread((status as u32 & 0xff) << 8)
 }
 
+/// `exit_group(2)`
 pub fn sys_exit_group(status: usize) -> KResult<usize> {
     exit::exit_group((status as u32 & 0xff) << 8)
 }
@@ -278,6 +295,7 @@ fn target_of(pid: i32) -> KResult<Target> {
     })
 }
 
+/// `wait4(2)`
 pub fn sys_wait4(pid: usize, status: usize, options: usize, usage: usize) -> KResult<usize> {
     let options = options as u32;
     let known = wait::WNOHANG
@@ -305,6 +323,7 @@ const P_ALL: usize = 0;
 const P_PID: usize = 1;
 const P_PGID: usize = 2;
 
+/// `waitid(2)`
 pub fn sys_waitid(
     kind: usize,
     id: usize,
@@ -346,6 +365,7 @@ pub fn sys_waitid(
     Ok(0)
 }
 
+/// `set_robust_list(2)`
 pub fn sys_set_robust_list(head: usize, len: usize) -> KResult<usize> {
     if len != task::ROBUST_HEAD_SIZE {
         return Err(Errno::EINVAL);
@@ -354,6 +374,7 @@ pub fn sys_set_robust_list(head: usize, len: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `get_robust_list(2)`
 pub fn sys_get_robust_list(tid: usize, head: usize, len: usize) -> KResult<usize> {
     let value = if tid as u32 == 0 {
         task::current().robust_list.load(Ordering::Relaxed)
@@ -374,6 +395,7 @@ const ARCH_SET_FS: usize = 0x1002;
 const ARCH_GET_FS: usize = 0x1003;
 const ARCH_GET_GS: usize = 0x1004;
 
+/// `arch_prctl(2)`
 pub fn sys_arch_prctl(code: usize, value: usize) -> KResult<usize> {
     let me = task::current();
     match code {
@@ -412,6 +434,7 @@ const CAP_LAST: usize = 40;
 /// Timer slack that every task has, in nanoseconds; timers are exact all the same.
 const TIMER_SLACK: usize = 50_000;
 
+/// `prctl(2)`
 pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResult<usize> {
     let me = task::current();
     let process = &*me.process;
@@ -478,10 +501,38 @@ pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResu
     Ok(0)
 }
 
+/// `membarrier(2)`
 pub fn sys_membarrier(_command: usize, _flags: usize, _cpu: usize) -> KResult<usize> {
     Err(Errno::ENOSYS)
 }
 
+/// `rseq(2)`
 pub fn sys_rseq(_area: usize, _len: usize, _flags: usize, _signature: usize) -> KResult<usize> {
     Err(Errno::ENOSYS)
+}
+
+/// `personality(2)`: there is one, Linux's own; flags such as ADDR_NO_RANDOMIZE change nothing.
+pub fn sys_personality(_persona: usize) -> KResult<usize> {
+    Ok(0)
+}
+
+/// `unshare(2)`: descriptors and working directory can be parted; there are no namespaces.
+pub fn sys_unshare(flags: usize) -> KResult<usize> {
+    let flags = flags as u64;
+    let parts = fork::CLONE_FILES | fork::CLONE_FS;
+    let same = fork::CLONE_VM | fork::CLONE_SIGHAND | fork::CLONE_THREAD;
+    if flags & !(parts | same) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let process = task::current_process();
+    if flags != 0 && process.thread_count() > 1 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & fork::CLONE_FILES != 0 {
+        process.part_files()?;
+    }
+    if flags & fork::CLONE_FS != 0 {
+        process.part_fs();
+    }
+    Ok(0)
 }

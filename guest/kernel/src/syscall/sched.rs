@@ -14,6 +14,7 @@ use crate::task::signal;
 use crate::task::table::table;
 use crate::task::{self, Process, Task, find_task};
 
+/// `sched_yield(2)`
 pub fn sys_sched_yield() -> KResult<usize> {
     sched::yield_now();
     Ok(0)
@@ -76,7 +77,7 @@ fn each(which: usize, who: usize, mut act: impl FnMut(&Task)) -> KResult<bool> {
     Ok(any)
 }
 
-/// The system call gives 20 - nice, so that no value looks like an error.
+/// `getpriority(2)`: the system call gives 20 - nice, so that no value looks like an error.
 pub fn sys_getpriority(which: usize, who: usize) -> KResult<usize> {
     let mut lowest = i8::MAX;
     if !each(which, who, |task| lowest = lowest.min(task.nice()))? {
@@ -85,6 +86,7 @@ pub fn sys_getpriority(which: usize, who: usize) -> KResult<usize> {
     Ok((20 - isize::from(lowest)) as usize)
 }
 
+/// `setpriority(2)`
 pub fn sys_setpriority(which: usize, who: usize, nice: usize) -> KResult<usize> {
     let nice = (nice as i32).clamp(-20, 19) as i8;
     let (euid, privileged) = {
@@ -124,10 +126,12 @@ fn range_of(policy: u32) -> KResult<(u32, u32)> {
     }
 }
 
+/// `sched_get_priority_max(2)`
 pub fn sys_sched_get_priority_max(policy: usize) -> KResult<usize> {
     range_of(policy as u32).map(|(_, max)| max as usize)
 }
 
+/// `sched_get_priority_min(2)`
 pub fn sys_sched_get_priority_min(policy: usize) -> KResult<usize> {
     range_of(policy as u32).map(|(min, _)| min as usize)
 }
@@ -146,6 +150,7 @@ fn set_policy(task: &Task, policy: u32, priority: u32) -> KResult<usize> {
     Ok(0)
 }
 
+/// `sched_setscheduler(2)`
 pub fn sys_sched_setscheduler(tid: usize, policy: usize, param: usize) -> KResult<usize> {
     if (policy as i32) < 0 || param == 0 {
         return Err(Errno::EINVAL);
@@ -155,10 +160,12 @@ pub fn sys_sched_setscheduler(tid: usize, policy: usize, param: usize) -> KResul
     set_policy(&task, policy as u32 & !SCHED_RESET_ON_FORK, priority)
 }
 
+/// `sched_getscheduler(2)`
 pub fn sys_sched_getscheduler(tid: usize) -> KResult<usize> {
     Ok(task_of(tid)?.sched_policy.load(Ordering::Relaxed) as usize)
 }
 
+/// `sched_setparam(2)`
 pub fn sys_sched_setparam(tid: usize, param: usize) -> KResult<usize> {
     if param == 0 {
         return Err(Errno::EINVAL);
@@ -171,6 +178,7 @@ pub fn sys_sched_setparam(tid: usize, param: usize) -> KResult<usize> {
     )
 }
 
+/// `sched_getparam(2)`
 pub fn sys_sched_getparam(tid: usize, param: usize) -> KResult<usize> {
     if param == 0 {
         return Err(Errno::EINVAL);
@@ -179,6 +187,7 @@ pub fn sys_sched_getparam(tid: usize, param: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `sched_rr_get_interval(2)`
 pub fn sys_sched_rr_get_interval(tid: usize, at: usize) -> KResult<usize> {
     /// What Linux says for SCHED_RR: 100 ms.
     const RR_NS: u64 = 100_000_000;
@@ -199,6 +208,7 @@ const MASK_SIZE: usize = 8;
 /// The processors in use, one bit each: the boot processor.
 const ONLINE: u64 = 1;
 
+/// `sched_getaffinity(2)`
 pub fn sys_sched_getaffinity(tid: usize, size: usize, mask: usize) -> KResult<usize> {
     if size < MASK_SIZE || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
@@ -208,6 +218,7 @@ pub fn sys_sched_getaffinity(tid: usize, size: usize, mask: usize) -> KResult<us
     Ok(MASK_SIZE)
 }
 
+/// `sched_setaffinity(2)`
 pub fn sys_sched_setaffinity(tid: usize, size: usize, mask: usize) -> KResult<usize> {
     let mut bytes = [0; MASK_SIZE];
     let known = size.min(MASK_SIZE);
@@ -222,6 +233,7 @@ pub fn sys_sched_setaffinity(tid: usize, size: usize, mask: usize) -> KResult<us
     Ok(0)
 }
 
+/// `getcpu(2)`
 pub fn sys_getcpu(cpu: usize, node: usize, _cache: usize) -> KResult<usize> {
     if cpu != 0 {
         write_user(cpu, &crate::arch::this_cpu().id.get())?;
@@ -229,5 +241,65 @@ pub fn sys_getcpu(cpu: usize, node: usize, _cache: usize) -> KResult<usize> {
     if node != 0 {
         write_user(node, &0u32)?;
     }
+    Ok(0)
+}
+
+/// `struct sched_attr`, as far as it concerns these policies.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
+}
+
+// SAFETY: integers without padding; any bit pattern is valid.
+unsafe impl user::Pod for SchedAttr {}
+
+/// `sched_setattr(2)`
+pub fn sys_sched_setattr(tid: usize, attr: usize, flags: usize) -> KResult<usize> {
+    if attr == 0 || flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let attr: SchedAttr = read_user(attr)?;
+    if (attr.size as usize) < size_of::<SchedAttr>() {
+        return Err(Errno::EINVAL);
+    }
+    let task = task_of(tid)?;
+    set_policy(&task, attr.policy, attr.priority)?;
+    if range_of(attr.policy)?.1 == 0 {
+        sys_setpriority(PRIO_PROCESS, task.tid() as usize, attr.nice as usize)?;
+    }
+    Ok(0)
+}
+
+/// `sched_getattr(2)`
+pub fn sys_sched_getattr(tid: usize, at: usize, size: usize, flags: usize) -> KResult<usize> {
+    if at == 0 || flags != 0 || size < size_of::<SchedAttr>() {
+        return Err(Errno::EINVAL);
+    }
+    let task = task_of(tid)?;
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: task.sched_policy.load(Ordering::Relaxed),
+        flags: 0,
+        nice: i32::from(task.nice()),
+        priority: task.sched_priority.load(Ordering::Relaxed),
+        deadline: [0; 3],
+    };
+    write_user(at, &attr)?;
+    Ok(0)
+}
+
+/// `ioprio_set(2)`: priorities of input and output: accepted, without effect.
+pub fn sys_ioprio_set(_which: usize, _who: usize, _priority: usize) -> KResult<usize> {
+    Ok(0)
+}
+
+/// `ioprio_get(2)`: priorities of input and output: none is set.
+pub fn sys_ioprio_get(_which: usize, _who: usize) -> KResult<usize> {
     Ok(0)
 }

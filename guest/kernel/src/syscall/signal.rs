@@ -2,9 +2,11 @@
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, KResult};
+use crate::fs::OpenFlags;
 use crate::mm::user::{self, read_user, write_user};
 use crate::sync::WaitQueue;
 use crate::task::signal::action::SigAction;
+use crate::task::signal::signalfd;
 use crate::task::signal::{
     self, AltStack, SI_TKILL, SI_USER, SigInfo, SigSet, UNBLOCKABLE, is_valid,
 };
@@ -25,6 +27,7 @@ fn check_size(size: usize) -> KResult<()> {
     }
 }
 
+/// `rt_sigaction(2)`
 pub fn sys_rt_sigaction(signo: usize, new: usize, old: usize, size: usize) -> KResult<usize> {
     check_size(size)?;
     let signo = signo as u32;
@@ -50,6 +53,7 @@ const SIG_BLOCK: usize = 0;
 const SIG_UNBLOCK: usize = 1;
 const SIG_SETMASK: usize = 2;
 
+/// `rt_sigprocmask(2)`
 pub fn sys_rt_sigprocmask(how: usize, set: usize, old: usize, size: usize) -> KResult<usize> {
     check_size(size)?;
     let blocked = task::current().blocked();
@@ -68,10 +72,12 @@ pub fn sys_rt_sigprocmask(how: usize, set: usize, old: usize, size: usize) -> KR
     Ok(0)
 }
 
+/// `rt_sigreturn(2)`
 pub fn sys_rt_sigreturn(frame: &mut TrapFrame) -> KResult<usize> {
     Ok(signal::sigreturn(frame))
 }
 
+/// `sigaltstack(2)`
 pub fn sys_sigaltstack(frame: &mut TrapFrame) -> KResult<usize> {
     let (new, old) = (frame.rdi, frame.rsi);
     let stack = if new == 0 {
@@ -86,6 +92,7 @@ pub fn sys_sigaltstack(frame: &mut TrapFrame) -> KResult<usize> {
     Ok(0)
 }
 
+/// `rt_sigpending(2)`
 pub fn sys_rt_sigpending(set: usize, size: usize) -> KResult<usize> {
     if size > SET_SIZE {
         return Err(Errno::EINVAL);
@@ -95,9 +102,33 @@ pub fn sys_rt_sigpending(set: usize, size: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `signalfd(2)`
+pub fn sys_signalfd(fd: usize, set: usize, size: usize) -> KResult<usize> {
+    sys_signalfd4(fd, set, size, 0)
+}
+
+/// `signalfd4(2)`
+pub fn sys_signalfd4(fd: usize, set: usize, size: usize, flags: usize) -> KResult<usize> {
+    check_size(size)?;
+    let flags = OpenFlags(flags as u32);
+    if flags.0 & !(OpenFlags::NONBLOCK.0 | OpenFlags::CLOEXEC.0) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let set: SigSet = read_user(set)?;
+    let process = task::current_process();
+    if fd as i32 == -1 {
+        let file = signalfd::create(set, flags.has(OpenFlags::NONBLOCK));
+        return process.install_file(file, flags.has(OpenFlags::CLOEXEC));
+    }
+    let file = process.files.lock().get(fd as u32 as usize)?;
+    signalfd::change(&file, set)?;
+    Ok(fd)
+}
+
 /// A queue that nobody wakes: for sleeps that only a signal ends.
 static NOTHING: WaitQueue = WaitQueue::new();
 
+/// `pause(2)`
 pub fn sys_pause() -> KResult<usize> {
     match NOTHING.wait(|| None::<()>) {
         Ok(()) => Ok(0),
@@ -105,6 +136,7 @@ pub fn sys_pause() -> KResult<usize> {
     }
 }
 
+/// `rt_sigsuspend(2)`
 pub fn sys_rt_sigsuspend(set: usize, size: usize) -> KResult<usize> {
     check_size(size)?;
     let mask: SigSet = read_user(set)?;
@@ -112,6 +144,7 @@ pub fn sys_rt_sigsuspend(set: usize, size: usize) -> KResult<usize> {
     sys_pause()
 }
 
+/// `rt_sigtimedwait(2)`
 pub fn sys_rt_sigtimedwait(set: usize, info: usize, timeout: usize, size: usize) -> KResult<usize> {
     check_size(size)?;
     let set = read_user::<SigSet>(set)? & !UNBLOCKABLE;
@@ -150,6 +183,7 @@ fn send(process: &Process, info: SigInfo) -> KResult<()> {
     }
 }
 
+/// `kill(2)`
 pub fn sys_kill(pid: usize, signo: usize) -> KResult<usize> {
     let signo = check_number(signo)?;
     let info = sender(signo, SI_USER);
@@ -200,11 +234,13 @@ fn send_to_thread(group: Option<u32>, tid: usize, info: SigInfo) -> KResult<usiz
     Ok(0)
 }
 
+/// `tkill(2)`
 pub fn sys_tkill(tid: usize, signo: usize) -> KResult<usize> {
     let signo = check_number(signo)?;
     send_to_thread(None, tid, sender(signo, SI_TKILL))
 }
 
+/// `tgkill(2)`
 pub fn sys_tgkill(pid: usize, tid: usize, signo: usize) -> KResult<usize> {
     let signo = check_number(signo)?;
     send_to_thread(Some(pid as u32), tid, sender(signo, SI_TKILL))
@@ -221,6 +257,7 @@ fn queued_info(signo: u32, at: usize, to_self: bool) -> KResult<SigInfo> {
     Ok(info)
 }
 
+/// `rt_sigqueueinfo(2)`
 pub fn sys_rt_sigqueueinfo(pid: usize, signo: usize, info: usize) -> KResult<usize> {
     let signo = check_number(signo)?;
     let info = queued_info(signo, info, pid as u32 == task::current_process().pid())?;
@@ -229,6 +266,7 @@ pub fn sys_rt_sigqueueinfo(pid: usize, signo: usize, info: usize) -> KResult<usi
     Ok(0)
 }
 
+/// `rt_tgsigqueueinfo(2)`
 pub fn sys_rt_tgsigqueueinfo(pid: usize, tid: usize, signo: usize, info: usize) -> KResult<usize> {
     let signo = check_number(signo)?;
     let info = queued_info(signo, info, pid as u32 == task::current_process().pid())?;

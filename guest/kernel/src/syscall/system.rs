@@ -43,6 +43,7 @@ pub const RELEASE: &str = "6.1.0-gnomon";
 /// `uname -v`.
 pub const VERSION: &str = "#1 Gnomon";
 
+/// `uname(2)`
 pub fn sys_uname(at: usize) -> KResult<usize> {
     let mut uts = [0u8; 6 * UTS_LEN];
     let mut put = |index: usize, text: &[u8]| {
@@ -83,10 +84,12 @@ fn set_name(name: &SpinLock<Name>, at: usize, len: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `sethostname(2)`
 pub fn sys_sethostname(at: usize, len: usize) -> KResult<usize> {
     set_name(&HOST_NAME, at, len)
 }
 
+/// `setdomainname(2)`
 pub fn sys_setdomainname(at: usize, len: usize) -> KResult<usize> {
     set_name(&DOMAIN_NAME, at, len)
 }
@@ -122,6 +125,7 @@ unsafe impl Pod for SysInfo {}
 
 const _: () = assert!(size_of::<SysInfo>() == 112);
 
+/// `sysinfo(2)`
 pub fn sys_sysinfo(at: usize) -> KResult<usize> {
     let info = SysInfo {
         uptime: time::now_ns() / time::SECOND,
@@ -147,6 +151,7 @@ const GRND_NONBLOCK: usize = 1;
 const GRND_RANDOM: usize = 2;
 const GRND_INSECURE: usize = 4;
 
+/// `getrandom(2)`
 pub fn sys_getrandom(at: usize, len: usize, flags: usize) -> KResult<usize> {
     if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0
         || flags & (GRND_RANDOM | GRND_INSECURE) == GRND_RANDOM | GRND_INSECURE
@@ -180,6 +185,7 @@ const CMD_RESTART2: u32 = 0xa1b2_c3d4;
 const CMD_CAD_ON: u32 = 0x89ab_cdef;
 const CMD_CAD_OFF: u32 = 0;
 
+/// `reboot(2)`
 pub fn sys_reboot(magic: usize, magic2: usize, command: usize, argument: usize) -> KResult<usize> {
     require_root()?;
     if magic as u32 != REBOOT_MAGIC1 || !REBOOT_MAGIC2.contains(&(magic2 as u32)) {
@@ -202,7 +208,7 @@ fn end() -> ! {
     power::exit(0)
 }
 
-/// The kernel's log goes to gnomon: there is no buffer to read.
+/// `syslog(2)`: the kernel's log goes to gnomon: there is no buffer to read.
 pub fn sys_syslog(kind: usize, _at: usize, _len: usize) -> KResult<usize> {
     const CLOSE: usize = 0;
     const SIZE_BUFFER: usize = 10;

@@ -19,6 +19,7 @@ use super::signal::*;
 use super::stat::*;
 use super::system::*;
 use super::time::*;
+use super::timers::*;
 
 /// One past the highest number in the table.
 const SIZE: usize = 462;
@@ -163,6 +164,8 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     122 sys_setfsuid 1;
     123 sys_setfsgid 1;
     124 sys_getsid 1;
+    125 sys_capget 2;
+    126 sys_capset 2;
     127 sys_rt_sigpending 2;
     128 sys_rt_sigtimedwait 4;
     129 sys_rt_sigqueueinfo 3;
@@ -170,6 +173,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     131 sys_sigaltstack frame;
     132 sys_utime 2;
     133 sys_mknod 3;
+    135 sys_personality 1;
     137 sys_statfs 2;
     138 sys_fstatfs 2;
     140 sys_getpriority 2;
@@ -208,6 +212,11 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     218 sys_set_tid_address 1;
     219 sys_restart_syscall 0;
     221 sys_fadvise64 4;
+    222 sys_timer_create 3;
+    223 sys_timer_settime 4;
+    224 sys_timer_gettime 2;
+    225 sys_timer_getoverrun 1;
+    226 sys_timer_delete 1;
     227 sys_clock_settime 2;
     228 sys_clock_gettime 2;
     229 sys_clock_getres 2;
@@ -218,6 +227,8 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     234 sys_tgkill 3;
     235 sys_utimes 2;
     247 sys_waitid 5;
+    251 sys_ioprio_set 3;
+    252 sys_ioprio_get 2;
     257 sys_openat 4;
     258 sys_mkdirat 3;
     259 sys_mknodat 4;
@@ -233,6 +244,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     269 sys_faccessat 3;
     270 sys_pselect6 6;
     271 sys_ppoll 5;
+    272 sys_unshare 1;
     273 sys_set_robust_list 2;
     274 sys_get_robust_list 3;
     275 sys_splice 6;
@@ -241,8 +253,13 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     278 sys_vmsplice 4;
     280 sys_utimensat 4;
     281 sys_epoll_pwait 6;
+    282 sys_signalfd 3;
+    283 sys_timerfd_create 2;
     284 sys_eventfd 1;
     285 sys_fallocate 4;
+    286 sys_timerfd_settime 4;
+    287 sys_timerfd_gettime 2;
+    289 sys_signalfd4 4;
     290 sys_eventfd2 2;
     291 sys_epoll_create1 1;
     292 sys_dup3 3;
@@ -253,11 +270,14 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     302 sys_prlimit64 4;
     306 sys_syncfs 1;
     309 sys_getcpu 3;
+    314 sys_sched_setattr 3;
+    315 sys_sched_getattr 4;
     316 sys_renameat2 5;
     318 sys_getrandom 3;
     319 sys_memfd_create 2;
     322 sys_execveat frame;
     324 sys_membarrier 3;
+    325 sys_mlock2 3;
     326 sys_copy_file_range 6;
     327 sys_preadv2 6;
     328 sys_pwritev2 6;

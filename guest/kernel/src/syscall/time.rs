@@ -67,12 +67,14 @@ fn dynamic_clock(clock: i32) -> KResult<u64> {
         .ok_or(Errno::EINVAL)
 }
 
+/// `clock_gettime(2)`
 pub fn sys_clock_gettime(clock: usize, at: usize) -> KResult<usize> {
     let ns = clock_ns(clock as i32)?;
     write_user(at, &TimeSpec::from_ns(ns))?;
     Ok(0)
 }
 
+/// `clock_getres(2)`
 pub fn sys_clock_getres(clock: usize, at: usize) -> KResult<usize> {
     clock_ns(clock as i32)?;
     if at != 0 {
@@ -92,6 +94,7 @@ fn set_wall(ns: u64) -> KResult<usize> {
     Ok(0)
 }
 
+/// `clock_settime(2)`
 pub fn sys_clock_settime(clock: usize, at: usize) -> KResult<usize> {
     if clock as i32 != CLOCK_REALTIME {
         return Err(Errno::EINVAL);
@@ -102,6 +105,7 @@ pub fn sys_clock_settime(clock: usize, at: usize) -> KResult<usize> {
 /// `struct timezone`: UTC.
 const UTC: [i32; 2] = [0; 2];
 
+/// `gettimeofday(2)`
 pub fn sys_gettimeofday(at: usize, zone: usize) -> KResult<usize> {
     if at != 0 {
         write_user(at, &TimeVal::from_ns(time::wall_ns()))?;
@@ -112,6 +116,7 @@ pub fn sys_gettimeofday(at: usize, zone: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `settimeofday(2)`
 pub fn sys_settimeofday(at: usize, _zone: usize) -> KResult<usize> {
     if at == 0 {
         return Ok(0);
@@ -119,6 +124,7 @@ pub fn sys_settimeofday(at: usize, _zone: usize) -> KResult<usize> {
     set_wall(read_user::<TimeVal>(at)?.to_ns()?)
 }
 
+/// `time(2)`
 pub fn sys_time(at: usize) -> KResult<usize> {
     let seconds = time::wall_seconds();
     if at != 0 {
@@ -159,6 +165,7 @@ fn sleep_relative(deadline: u64, rest: usize) -> KResult<usize> {
     Err(Errno::ERESTART_RESTARTBLOCK)
 }
 
+/// `nanosleep(2)`
 pub fn sys_nanosleep(time: usize, rest: usize) -> KResult<usize> {
     let ns = read_user::<TimeSpec>(time)?.to_ns()?;
     sleep_relative(time::now_ns().saturating_add(ns), rest)
@@ -166,6 +173,7 @@ pub fn sys_nanosleep(time: usize, rest: usize) -> KResult<usize> {
 
 const TIMER_ABSTIME: usize = 1;
 
+/// `clock_nanosleep(2)`
 pub fn sys_clock_nanosleep(clock: usize, flags: usize, at: usize, rest: usize) -> KResult<usize> {
     let clock = clock as i32;
     match clock {
@@ -195,6 +203,7 @@ pub fn sys_clock_nanosleep(clock: usize, flags: usize, at: usize, rest: usize) -
     }
 }
 
+/// `restart_syscall(2)`
 pub fn sys_restart_syscall() -> KResult<usize> {
     match task::current().take_restart() {
         Some(block) => (block.call)(block.args),
@@ -226,6 +235,7 @@ const ITIMER_REAL: usize = 0;
 const ITIMER_VIRTUAL: usize = 1;
 const ITIMER_PROF: usize = 2;
 
+/// `getitimer(2)`
 pub fn sys_getitimer(which: usize, at: usize) -> KResult<usize> {
     let process = task::current_process();
     let setting = match which {
@@ -238,6 +248,7 @@ pub fn sys_getitimer(which: usize, at: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `setitimer(2)`
 pub fn sys_setitimer(which: usize, new: usize, old: usize) -> KResult<usize> {
     let setting = if new == 0 {
         Setting::default()
@@ -260,6 +271,7 @@ pub fn sys_setitimer(which: usize, new: usize, old: usize) -> KResult<usize> {
     Ok(0)
 }
 
+/// `alarm(2)`
 pub fn sys_alarm(seconds: usize) -> KResult<usize> {
     let value = u64::from(seconds as u32) * SECOND;
     let old = itimer::set_real(Setting { value, interval: 0 });
@@ -281,6 +293,7 @@ struct Tms {
 // SAFETY: integers without padding; any bit pattern is valid.
 unsafe impl Pod for Tms {}
 
+/// `times(2)`
 pub fn sys_times(at: usize) -> KResult<usize> {
     let process = task::current_process();
     if at != 0 {

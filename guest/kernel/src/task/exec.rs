@@ -280,12 +280,8 @@ fn become_program(space: &Arc<AddressSpace>) {
 fn forget_old_program() {
     let me = current();
     let process = &*me.process;
-    if process.files.is_shared()
-        && let Ok(files) = process.files.lock().fork()
-    {
-        // SAFETY: the only thread left, and no lock is held any more.
-        drop(unsafe { process.files.replace(files) });
-    }
+    // A program that cannot have its own descriptors goes on with the shared ones.
+    let _ = process.part_files();
     let closed = process.files.lock().close_on_exec();
     drop(closed);
     {
@@ -295,6 +291,7 @@ fn forget_old_program() {
     me.signals.lock().alt = signal::AltStack::NONE;
     me.clear_child_tid.store(0, Ordering::Relaxed);
     me.robust_list.store(0, Ordering::Relaxed);
+    crate::time::posix::delete_all(process);
     process
         .exit_signal
         .store(signal::SIGCHLD, Ordering::Relaxed);

@@ -192,7 +192,7 @@ pub struct Process {
     /// Actions, pending signals, stop state.
     pub(super) signals: SpinLock<ProcessSignals>,
     /// Woken when something is added to the pending signals (signalfd, sigtimedwait).
-    pub signal_arrival: WaitQueue,
+    pub signal_arrival: Arc<WaitQueue>,
     /// The controlling terminal.
     pub ctty: SpinLock<Option<Arc<Tty>>>,
     /// The program.
@@ -263,7 +263,7 @@ impl Process {
             fs: Shared::new(parts.fs),
             rlimits: SpinLock::new(parts.rlimits),
             signals: SpinLock::new(parts.signals),
-            signal_arrival: WaitQueue::new(),
+            signal_arrival: Arc::new(WaitQueue::new()),
             ctty: SpinLock::new(parts.ctty),
             exe: SpinLock::new(parts.exe),
             image: SpinLock::new(parts.image),
@@ -395,6 +395,30 @@ impl Process {
     pub fn install_file(&self, file: Arc<crate::fs::File>, cloexec: bool) -> KResult<usize> {
         let limit = self.max_files();
         self.files.lock().install(file, cloexec, 0, limit)
+    }
+
+    /// Get a copy of the descriptors, if another process uses the same. The caller is the only
+    /// thread of the process.
+    ///
+    /// # Errors
+    /// ENOMEM: memory is short.
+    pub fn part_files(&self) -> KResult<()> {
+        if self.files.is_shared() {
+            let copy = self.files.lock().fork()?;
+            // SAFETY: the only thread, and no lock is held any more.
+            drop(unsafe { self.files.replace(copy) });
+        }
+        Ok(())
+    }
+
+    /// Get a copy of root, working directory and umask, if another process uses the same. The
+    /// caller is the only thread of the process.
+    pub fn part_fs(&self) {
+        if self.fs.is_shared() {
+            let copy = self.fs.lock().clone();
+            // SAFETY: as in `part_files`.
+            drop(unsafe { self.fs.replace(copy) });
+        }
     }
 
     /// The living threads.

@@ -45,6 +45,8 @@ pub struct IntervalTimers {
     real: SpinLock<Real>,
     /// ITIMER_VIRTUAL, ITIMER_PROF, RLIMIT_CPU.
     cpu: SpinLock<[CpuTimer; 3]>,
+    /// Timers of timer_create(2).
+    pub(super) posix: super::posix::Timers,
     /// The earliest of `cpu`, as time used; MAX: none.
     next_cpu: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl IntervalTimers {
                 id: None,
             }),
             cpu: SpinLock::new([CpuTimer::OFF; 3]),
+            posix: SpinLock::new(alloc::vec::Vec::new()),
             next_cpu: AtomicU64::new(u64::MAX),
         }
     }
@@ -207,8 +210,9 @@ pub fn cpu_limit_changed(process: &Process) {
     }
 }
 
-/// All timers off (exit), or those that exec does not keep: none, exec keeps all three.
+/// All timers off (exit).
 pub fn stop_all(process: &Process) {
+    super::posix::delete_all(process);
     let id = process.timers.real.lock().id.take();
     if let Some(id) = id {
         timer::cancel(id);

@@ -4,7 +4,9 @@
 //! the timer of the local APIC is set for the next thing that is due.
 
 pub mod itimer;
+pub mod posix;
 pub mod timer;
+pub mod timerfd;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -51,8 +51,7 @@ pub fn deliver(frame: &mut TrapFrame) {
             continue;
         }
         let ready = !me.blocked();
-        let own = me.signals.lock().pending.take(ready);
-        let Some(info) = own.or_else(|| signals.pending.take(ready)) else {
+        let Some(info) = super::take(me, &mut signals, ready) else {
             recalculate(me, &signals);
             break;
         };

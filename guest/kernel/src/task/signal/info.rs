@@ -17,6 +17,10 @@ pub const SIZE: usize = 128;
 pub const SI_USER: i32 = 0;
 /// `si_code`: sent by the kernel.
 pub const SI_KERNEL: i32 = 0x80;
+/// `si_code`: sent by sigqueue(3).
+pub const SI_QUEUE: i32 = -1;
+/// `si_code`: a POSIX timer expired.
+pub const SI_TIMER: i32 = -2;
 /// `si_code`: sent by tkill(2) or tgkill(2).
 pub const SI_TKILL: i32 = -6;
 

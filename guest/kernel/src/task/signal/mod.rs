@@ -17,6 +17,7 @@ pub mod info;
 mod pending;
 mod send;
 mod set;
+pub mod signalfd;
 pub(in crate::task) mod state;
 mod stop;
 
@@ -92,12 +93,21 @@ pub fn pending_set() -> SigSet {
     task.signals.lock().pending.set() | process.pending.set()
 }
 
+/// Take the next signal of `set` from a task or its process. The caller holds the lock.
+fn take(task: &Task, process: &mut state::ProcessSignals, set: SigSet) -> Option<SigInfo> {
+    let own = task.signals.lock().pending.take(set);
+    let mut info = own.or_else(|| process.pending.take(set))?;
+    if info.code == SI_TIMER {
+        crate::time::posix::taken(&task.process, &mut info);
+    }
+    Some(info)
+}
+
 /// Take a pending signal of `set` although it is blocked (`sigtimedwait`, signalfd).
 pub fn take_pending(set: SigSet) -> Option<SigInfo> {
     let task = task::current();
     let mut process = task.process.signals.lock();
-    let own = task.signals.lock().pending.take(set);
-    let info = own.or_else(|| process.pending.take(set));
+    let info = take(task, &mut process, set);
     if info.is_some() {
         recalculate(task, &process);
     }
