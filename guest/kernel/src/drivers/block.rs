@@ -55,5 +55,9 @@ pub fn all() -> Vec<Arc<dyn BlockDevice>> {
 
 /// The device called `name` (`vda`).
 pub fn by_name(name: &str) -> Option<Arc<dyn BlockDevice>> {
-    DISKS.lock().iter().find(|disk| disk.name() == name).cloned()
+    DISKS
+        .lock()
+        .iter()
+        .find(|disk| disk.name() == name)
+        .cloned()
 }

@@ -178,8 +178,7 @@ impl Rx {
             };
             let (_, mut buffer) = self.posted.swap_remove(at);
             // SAFETY: the same buffer as was added under this token.
-            let popped =
-                unsafe { self.queue.pop_used(token, &[], &mut [buffer.bytes_mut()]) };
+            let popped = unsafe { self.queue.pop_used(token, &[], &mut [buffer.bytes_mut()]) };
             match popped {
                 Ok(0) => self.eof = true,
                 Ok(len) => {
@@ -281,7 +280,11 @@ impl Console {
 
     fn write_chunk(&self, buf: &mut WriteBuf<'_>) -> KResult<usize> {
         let acquired = self.tx_done.wait(|| self.tx.lock().acquire())?;
-        let order = if buf.remaining() > 4096 { LARGE_ORDER } else { 0 };
+        let order = if buf.remaining() > 4096 {
+            LARGE_ORDER
+        } else {
+            0
+        };
         // A small buffer is given up for a large one when there is much to write.
         let buffer = match acquired {
             Some(buffer) if buffer.order > 0 || order == 0 => Ok(buffer),
@@ -363,11 +366,6 @@ impl Console {
             }
             core::hint::spin_loop();
         }
-    }
-
-    /// The queue that is woken when output buffers become free.
-    pub fn writable_queue(&self) -> &Arc<WaitQueue> {
-        &self.tx_done
     }
 
     /// Give the device its first input buffers.

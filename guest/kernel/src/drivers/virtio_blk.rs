@@ -173,7 +173,7 @@ impl VirtioBlock {
 
     fn check(&self, sector: u64, bytes: usize) -> KResult<()> {
         let end = sector.checked_add((bytes / SECTOR) as u64);
-        if bytes % SECTOR != 0 || end.is_none_or(|end| end > self.sectors) {
+        if !bytes.is_multiple_of(SECTOR) || end.is_none_or(|end| end > self.sectors) {
             return Err(Errno::EIO);
         }
         Ok(())

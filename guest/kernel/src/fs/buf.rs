@@ -19,7 +19,11 @@ pub struct IoVec {
 unsafe impl user::Pod for IoVec {}
 
 enum Dest<'a> {
-    User { at: usize, left: usize, rest: &'a [IoVec] },
+    User {
+        at: usize,
+        left: usize,
+        rest: &'a [IoVec],
+    },
     Kernel(&'a mut [u8]),
 }
 
@@ -34,7 +38,11 @@ impl<'a> ReadBuf<'a> {
     /// `len` bytes of user memory at `addr`.
     pub fn user(addr: usize, len: usize) -> Self {
         Self {
-            dest: Dest::User { at: addr, left: len, rest: &[] },
+            dest: Dest::User {
+                at: addr,
+                left: len,
+                rest: &[],
+            },
             done: 0,
             remaining: len,
         }
@@ -44,7 +52,11 @@ impl<'a> ReadBuf<'a> {
     pub fn user_vec(iov: &'a [IoVec]) -> Self {
         let remaining = iov.iter().map(|v| v.len).sum();
         Self {
-            dest: Dest::User { at: 0, left: 0, rest: iov },
+            dest: Dest::User {
+                at: 0,
+                left: 0,
+                rest: iov,
+            },
             done: 0,
             remaining,
         }
@@ -53,19 +65,17 @@ impl<'a> ReadBuf<'a> {
     /// A slice of kernel memory.
     pub fn kernel(slice: &'a mut [u8]) -> Self {
         let remaining = slice.len();
-        Self { dest: Dest::Kernel(slice), done: 0, remaining }
+        Self {
+            dest: Dest::Kernel(slice),
+            done: 0,
+            remaining,
+        }
     }
 
     /// Room left, in bytes.
     #[inline]
     pub fn remaining(&self) -> usize {
         self.remaining
-    }
-
-    /// Bytes stored so far.
-    #[inline]
-    pub fn done(&self) -> usize {
-        self.done
     }
 
     /// Store as much of `data` as there is room for; gives the count. EFAULT if nothing at all
@@ -82,7 +92,9 @@ impl<'a> ReadBuf<'a> {
                 }
                 Dest::User { at, left, rest } => {
                     if *left == 0 {
-                        let Some((first, tail)) = rest.split_first() else { break };
+                        let Some((first, tail)) = rest.split_first() else {
+                            break;
+                        };
                         (*at, *left, *rest) = (first.base, first.len, tail);
                         continue;
                     }
@@ -116,7 +128,9 @@ impl<'a> ReadBuf<'a> {
                 }
                 Dest::User { at, left, rest } => {
                     if *left == 0 {
-                        let Some((first, tail)) = rest.split_first() else { break };
+                        let Some((first, tail)) = rest.split_first() else {
+                            break;
+                        };
                         (*at, *left, *rest) = (first.base, first.len, tail);
                         continue;
                     }
@@ -139,7 +153,11 @@ impl<'a> ReadBuf<'a> {
 }
 
 enum Source<'a> {
-    User { at: usize, left: usize, rest: &'a [IoVec] },
+    User {
+        at: usize,
+        left: usize,
+        rest: &'a [IoVec],
+    },
     Kernel(&'a [u8]),
 }
 
@@ -154,7 +172,11 @@ impl<'a> WriteBuf<'a> {
     /// `len` bytes of user memory at `addr`.
     pub fn user(addr: usize, len: usize) -> Self {
         Self {
-            source: Source::User { at: addr, left: len, rest: &[] },
+            source: Source::User {
+                at: addr,
+                left: len,
+                rest: &[],
+            },
             done: 0,
             remaining: len,
         }
@@ -164,7 +186,11 @@ impl<'a> WriteBuf<'a> {
     pub fn user_vec(iov: &'a [IoVec]) -> Self {
         let remaining = iov.iter().map(|v| v.len).sum();
         Self {
-            source: Source::User { at: 0, left: 0, rest: iov },
+            source: Source::User {
+                at: 0,
+                left: 0,
+                rest: iov,
+            },
             done: 0,
             remaining,
         }
@@ -172,19 +198,17 @@ impl<'a> WriteBuf<'a> {
 
     /// A slice of kernel memory.
     pub fn kernel(slice: &'a [u8]) -> Self {
-        Self { source: Source::Kernel(slice), done: 0, remaining: slice.len() }
+        Self {
+            source: Source::Kernel(slice),
+            done: 0,
+            remaining: slice.len(),
+        }
     }
 
     /// Bytes not taken yet.
     #[inline]
     pub fn remaining(&self) -> usize {
         self.remaining
-    }
-
-    /// Bytes taken so far.
-    #[inline]
-    pub fn done(&self) -> usize {
-        self.done
     }
 
     /// Fill `dst` from the source as far as it goes; gives the count. EFAULT if nothing could be
@@ -201,7 +225,9 @@ impl<'a> WriteBuf<'a> {
                 }
                 Source::User { at, left, rest } => {
                     if *left == 0 {
-                        let Some((first, tail)) = rest.split_first() else { break };
+                        let Some((first, tail)) = rest.split_first() else {
+                            break;
+                        };
                         (*at, *left, *rest) = (first.base, first.len, tail);
                         continue;
                     }
@@ -229,7 +255,9 @@ impl<'a> WriteBuf<'a> {
         if let Source::User { at, left, rest } = &mut self.source {
             while left_to_skip > 0 {
                 if *left == 0 {
-                    let Some((first, tail)) = rest.split_first() else { break };
+                    let Some((first, tail)) = rest.split_first() else {
+                        break;
+                    };
                     (*at, *left, *rest) = (first.base, first.len, tail);
                     continue;
                 }

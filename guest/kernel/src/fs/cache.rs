@@ -284,4 +284,3 @@ pub fn bytes_mut(frame: &Frame) -> &mut [u8] {
     // SAFETY: as for `bytes`; the file's write lock keeps other writers of the kernel away.
     unsafe { core::slice::from_raw_parts_mut(frame.as_ptr(), PAGE) }
 }
-

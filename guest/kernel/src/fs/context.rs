@@ -16,16 +16,6 @@ pub struct FsContext {
 }
 
 impl FsContext {
-    /// The context of the boot task, from before there is a root file system: it leads nowhere.
-    pub fn none() -> Self {
-        let nowhere = Dentry::nowhere();
-        Self {
-            cwd: nowhere.clone(),
-            root: nowhere,
-            umask: 0,
-        }
-    }
-
     /// The context of the first process: the root file system, umask 022.
     ///
     /// Call it after `fs::init`.

@@ -70,11 +70,6 @@ impl Dentry {
         Self::make(Some(inode), None, b"/", mount_point)
     }
 
-    /// A place without anything: every lookup from it fails.
-    pub fn nowhere() -> Arc<Self> {
-        Self::make(None, None, b"/", None)
-    }
-
     /// A name for an object that is in no directory: `memfd`, `O_TMPFILE`.
     pub fn new_unnamed(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
         let dentry = Self::make(Some(inode), None, name, None);

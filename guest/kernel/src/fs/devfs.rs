@@ -9,8 +9,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use super::{
-    File, FileOps, FileSystem, FileType, Inode, OpenFlags, PollEvents, PollTable, ReadBuf,
-    WriteBuf,
+    File, FileOps, FileSystem, FileType, Inode, OpenFlags, PollEvents, PollTable, ReadBuf, WriteBuf,
 };
 use crate::drivers::block::{self, BlockDevice, SECTOR};
 use crate::drivers::console::{self, Console};
@@ -175,6 +174,10 @@ impl FileOps for Null {
         self.write(file, buf)
     }
 
+    fn seek_is_noop(&self) -> bool {
+        true
+    }
+
     fn seek_end(&self, _file: &File) -> KResult<u64> {
         Ok(0)
     }
@@ -206,6 +209,10 @@ impl FileOps for Zero {
         self.write(file, buf)
     }
 
+    fn seek_is_noop(&self) -> bool {
+        true
+    }
+
     fn seek_end(&self, _file: &File) -> KResult<u64> {
         Ok(0)
     }
@@ -235,6 +242,10 @@ impl FileOps for Full {
         } else {
             Err(Errno::ENOSPC)
         }
+    }
+
+    fn seek_is_noop(&self) -> bool {
+        true
     }
 
     fn seek_end(&self, _file: &File) -> KResult<u64> {
@@ -452,7 +463,11 @@ impl FileOps for Disk {
             if n < len {
                 // A fault half-way: what was not taken keeps what the disk holds only if it was
                 // read before, so nothing of this step is written.
-                return if at > offset { Ok((at - offset) as usize) } else { Err(Errno::EFAULT) };
+                return if at > offset {
+                    Ok((at - offset) as usize)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             self.device.write(first, &[&bounce[..bytes]])?;
             at += n as u64;

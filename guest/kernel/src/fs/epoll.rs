@@ -132,9 +132,7 @@ impl Epoll {
     /// `EPOLL_CTL_MOD`. ENOENT.
     pub fn modify(&self, fd: usize, file: &Arc<File>, event: Event) -> KResult<()> {
         let mut interests = self.interests.lock();
-        let known = interests
-            .get_mut(&(fd, file.id()))
-            .ok_or(Errno::ENOENT)?;
+        let known = interests.get_mut(&(fd, file.id())).ok_or(Errno::ENOENT)?;
         *known = Self::interest(file, event);
         drop(interests);
         self.changed.wake_all();

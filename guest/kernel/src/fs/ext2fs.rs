@@ -421,7 +421,12 @@ impl Ext2Inode {
         }
         let mut dirty = self.fs.dirty.lock();
         if !dirty.contains_key(&self.ino.0)
-            && let Some(me) = self.fs.inodes.lock().get(&self.ino.0).and_then(Weak::upgrade)
+            && let Some(me) = self
+                .fs
+                .inodes
+                .lock()
+                .get(&self.ino.0)
+                .and_then(Weak::upgrade)
         {
             dirty.insert(self.ino.0, me);
         }
@@ -462,7 +467,11 @@ impl Ext2Inode {
             RANDOM
         };
         let limit = self.fs.device.max_segments() as u64;
-        let most = wanted.max(least).min(limit).min(end.saturating_sub(index)).max(1);
+        let most = wanted
+            .max(least)
+            .min(limit)
+            .min(end.saturating_sub(index))
+            .max(1);
         let count = self.cache.absent_run(index, most).max(1);
         let mut frames = Vec::with_capacity(count as usize);
         frames.push(Frame::alloc()?);
@@ -661,8 +670,14 @@ impl Ext2Inode {
         let within = (*at % PAGE as u64) as usize;
         // Inside the file page by page, and what is not overwritten as a whole is read first: a
         // hole reads as zeros only until it has a block, which is full of garbage.
-        let len = if *at < size { len.min(PAGE - within) } else { len };
-        if *at < size && self.cache.get(first).is_none() && !(len == PAGE && self.is_mapped(first)?)
+        let len = if *at < size {
+            len.min(PAGE - within)
+        } else {
+            len
+        };
+        if *at < size
+            && self.cache.get(first).is_none()
+            && !(len == PAGE && self.is_mapped(first)?)
         {
             self.load(first, 1)?;
         }
@@ -719,13 +734,7 @@ impl Ext2Inode {
 
     /// Write the part of `at..end` that falls into the page of `at`. `size` is the file's from
     /// before this step.
-    fn write_page(
-        &self,
-        at: u64,
-        end: u64,
-        size: u64,
-        buf: &mut WriteBuf<'_>,
-    ) -> KResult<usize> {
+    fn write_page(&self, at: u64, end: u64, size: u64, buf: &mut WriteBuf<'_>) -> KResult<usize> {
         let index = at / PAGE as u64;
         let within = (at % PAGE as u64) as usize;
         let len = (PAGE - within).min((end - at) as usize);

@@ -100,6 +100,11 @@ pub trait FileOps: Send + Sync {
         Err(Errno::ESPIPE)
     }
 
+    /// Whether the position is always 0, whatever `lseek` asks for (`/dev/null`).
+    fn seek_is_noop(&self) -> bool {
+        false
+    }
+
     /// The length that `SEEK_END` counts from; ESPIPE for streams.
     fn seek_end(&self, _file: &File) -> KResult<u64> {
         Err(Errno::ESPIPE)
@@ -311,6 +316,9 @@ impl File {
                 _ => 0,
             },
         };
+        if self.ops.as_ref().is_some_and(|ops| ops.seek_is_noop()) {
+            return Ok(0);
+        }
         let mut offset = self.offset.lock();
         let base = match whence {
             SEEK_SET => 0,
@@ -321,7 +329,11 @@ impl File {
                     return Err(Errno::ENXIO);
                 }
                 // Allowed by lseek(2): the whole file is data, with one hole at its end.
-                *offset = if whence == SEEK_DATA { delta as u64 } else { end };
+                *offset = if whence == SEEK_DATA {
+                    delta as u64
+                } else {
+                    end
+                };
                 return Ok(*offset);
             }
             _ => return Err(Errno::EINVAL),

@@ -56,12 +56,7 @@ pub trait Inode: Send + Sync {
     }
 
     /// Make a symbolic link to `target`.
-    fn symlink(
-        &self,
-        _name: &[u8],
-        _target: &[u8],
-        _owner: (u32, u32),
-    ) -> KResult<Arc<dyn Inode>> {
+    fn symlink(&self, _name: &[u8], _target: &[u8], _owner: (u32, u32)) -> KResult<Arc<dyn Inode>> {
         Err(Errno::EPERM)
     }
 
@@ -92,16 +87,6 @@ pub trait Inode: Send + Sync {
         _replaced: Option<&Arc<dyn Inode>>,
     ) -> KResult<()> {
         Err(Errno::EPERM)
-    }
-
-    /// Swap two names of the same file system (`RENAME_EXCHANGE`).
-    fn exchange(
-        &self,
-        _name: &[u8],
-        _new_dir: &Arc<dyn Inode>,
-        _new_name: &[u8],
-    ) -> KResult<()> {
-        Err(Errno::EINVAL)
     }
 
     /// The target of a symbolic link.

@@ -87,7 +87,7 @@ pub fn init(cmdline: &str) {
 fn mount_at(target: &str, source: &str, fs: Arc<dyn FileSystem>) {
     let context = FsContext::initial();
     let mounted = super::path::resolve_in(&context, target.as_bytes(), Lookup::Follow)
-        .and_then(|at| make_directory(at))
+        .and_then(make_directory)
         .and_then(|at| attach(source, &at, fs));
     if let Err(e) = mounted {
         crate::klog!("mount: nothing mounted on {target} ({e:?}): the root needs that directory");
@@ -101,10 +101,10 @@ fn make_directory(at: Resolved) -> KResult<Arc<Dentry>> {
     }
     let _changes = at.parent.lock_changes();
     let name = at.dentry.name();
-    let inode =
-        at.parent
-            .expect_inode()?
-            .create(&name, FileType::Directory, 0o755, (0, 0), 0)?;
+    let inode = at
+        .parent
+        .expect_inode()?
+        .create(&name, FileType::Directory, 0o755, (0, 0), 0)?;
     Ok(at.parent.enter(&name, Some(inode)))
 }
 
@@ -180,9 +180,7 @@ pub fn unmount(at: &Arc<Dentry>) -> KResult<()> {
         return Err(Errno::EBUSY);
     }
     covered.set_mounted(None);
-    MOUNTS
-        .lock()
-        .retain(|known| !Arc::ptr_eq(&known.root, at));
+    MOUNTS.lock().retain(|known| !Arc::ptr_eq(&known.root, at));
     mount.fs.unmount()
 }
 

@@ -100,12 +100,7 @@ pub fn resolve_in(context: &FsContext, path: &[u8], lookup: Lookup) -> KResult<R
     walk(context.root.clone(), from.clone(), path, lookup)
 }
 
-fn walk(
-    root: Arc<Dentry>,
-    from: Arc<Dentry>,
-    path: &[u8],
-    lookup: Lookup,
-) -> KResult<Resolved> {
+fn walk(root: Arc<Dentry>, from: Arc<Dentry>, path: &[u8], lookup: Lookup) -> KResult<Resolved> {
     if path.len() >= PATH_MAX {
         return Err(Errno::ENAMETOOLONG);
     }

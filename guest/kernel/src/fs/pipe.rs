@@ -284,7 +284,11 @@ impl Pipe {
                     Err(Errno::EAGAIN)
                 };
             }
-            let need = if total <= PIPE_BUF { total - written } else { 1 };
+            let need = if total <= PIPE_BUF {
+                total - written
+            } else {
+                1
+            };
             let waited = self.writable.wait(|| {
                 (self.readers.load(Ordering::Acquire) == 0 || self.room_hint() >= need)
                     .then_some(())

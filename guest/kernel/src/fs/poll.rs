@@ -11,24 +11,14 @@ use crate::sync::{WaitQueue, Waiter};
 pub struct PollEvents(pub u32);
 
 impl PollEvents {
-    /// Something can be read.
-    pub const IN: Self = Self(0x1);
     /// Something urgent can be read.
     pub const PRI: Self = Self(0x2);
-    /// A write would not block.
-    pub const OUT: Self = Self(0x4);
     /// An error; for the write end of a pipe: nobody reads.
     pub const ERR: Self = Self(0x8);
     /// The other side is gone.
     pub const HUP: Self = Self(0x10);
     /// The descriptor is not open.
     pub const NVAL: Self = Self(0x20);
-    /// As IN.
-    pub const RDNORM: Self = Self(0x40);
-    /// As OUT.
-    pub const WRNORM: Self = Self(0x100);
-    /// The peer has shut down its writing half.
-    pub const RDHUP: Self = Self(0x2000);
     /// Readable and writable, as regular files always are.
     pub const ALWAYS: Self = Self(0x1 | 0x4 | 0x40 | 0x100);
     /// IN and RDNORM.

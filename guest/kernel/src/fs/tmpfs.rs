@@ -127,8 +127,7 @@ impl Entries {
     fn add(&mut self, name: &[u8], inode: Arc<TmpInode>) {
         // 0, 1 and 2 are the start, `.` and `..`.
         self.last_cookie = self.last_cookie.max(2) + 1;
-        self.by_name
-            .insert(name.into(), (self.last_cookie, inode));
+        self.by_name.insert(name.into(), (self.last_cookie, inode));
         self.by_cookie.insert(self.last_cookie, name.into());
     }
 
@@ -153,7 +152,10 @@ pub struct TmpInode {
 
 impl TmpInode {
     fn of(inode: &Arc<dyn Inode>) -> KResult<&TmpInode> {
-        inode.as_any().downcast_ref::<TmpInode>().ok_or(Errno::EXDEV)
+        inode
+            .as_any()
+            .downcast_ref::<TmpInode>()
+            .ok_or(Errno::EXDEV)
     }
 
     fn touch(&self) {
@@ -206,7 +208,11 @@ impl TmpInode {
         let mut written = 0;
         while buf.remaining() > 0 {
             if at >= MAX_SIZE {
-                return if written > 0 { Ok(written) } else { Err(Errno::EFBIG) };
+                return if written > 0 {
+                    Ok(written)
+                } else {
+                    Err(Errno::EFBIG)
+                };
             }
             let within = (at % PAGE as u64) as usize;
             let len = buf.remaining().min(PAGE - within);

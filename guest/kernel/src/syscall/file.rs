@@ -289,10 +289,7 @@ pub fn sys_fcntl(fd: usize, cmd: usize, arg: usize) -> KResult<usize> {
     let fd = fd as u32 as usize;
     let cmd = cmd as u32;
     let file = get(fd)?;
-    let allowed_on_path = matches!(
-        cmd,
-        F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL
-    );
+    let allowed_on_path = matches!(cmd, F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL);
     if file.flags().has(OpenFlags::PATH) && !allowed_on_path {
         return Err(Errno::EBADF);
     }
@@ -536,9 +533,7 @@ const COPY_CHUNK: usize = 32 * 1024;
 fn copy_buffer(len: usize) -> KResult<Vec<u8>> {
     let len = len.min(COPY_CHUNK);
     let mut buffer = Vec::new();
-    buffer
-        .try_reserve_exact(len)
-        .map_err(|_| Errno::ENOMEM)?;
+    buffer.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
     buffer.resize(len, 0);
     Ok(buffer)
 }
@@ -569,7 +564,10 @@ pub fn sys_sendfile(out_fd: usize, in_fd: usize, offset: usize, count: usize) ->
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF);
     }
-    if !matches!(input.kind(), FileType::Regular | FileType::Block | FileType::Char) {
+    if !matches!(
+        input.kind(),
+        FileType::Regular | FileType::Block | FileType::Char
+    ) {
         return Err(Errno::EINVAL);
     }
     if output.flags().has(OpenFlags::APPEND) {
@@ -589,7 +587,10 @@ pub fn sys_sendfile(out_fd: usize, in_fd: usize, offset: usize, count: usize) ->
     let mut done = 0;
     while done < count {
         let want = (count - done).min(buffer.len());
-        let read = input.read_at(start + done as u64, &mut ReadBuf::kernel(&mut buffer[..want]));
+        let read = input.read_at(
+            start + done as u64,
+            &mut ReadBuf::kernel(&mut buffer[..want]),
+        );
         let read = match read {
             Ok(0) => break,
             Ok(n) => n,
@@ -661,7 +662,10 @@ pub fn sys_copy_file_range(
     let mut done = 0;
     while done < count {
         let want = (count - done).min(buffer.len());
-        let read = input.read_at(from + done as u64, &mut ReadBuf::kernel(&mut buffer[..want]));
+        let read = input.read_at(
+            from + done as u64,
+            &mut ReadBuf::kernel(&mut buffer[..want]),
+        );
         let read = match read {
             Ok(0) => break,
             Ok(n) => n,

@@ -51,12 +51,7 @@ pub fn sys_openat2(dirfd: usize, path: usize, how: usize, size: usize) -> KResul
 }
 
 /// Open `path` as the running process. The errors are those of `open(2)`.
-pub fn open_file(
-    dirfd: i32,
-    path: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> KResult<Arc<File>> {
+pub fn open_file(dirfd: i32, path: &[u8], flags: OpenFlags, mode: u32) -> KResult<Arc<File>> {
     if flags.has(OpenFlags::TMPFILE) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -113,10 +108,8 @@ pub fn open_file(
 
 /// The flags that a description remembers.
 fn kept(flags: OpenFlags) -> OpenFlags {
-    let dropped = OpenFlags::CREAT.0
-        | OpenFlags::EXCL.0
-        | OpenFlags::TRUNC.0
-        | OpenFlags::CLOEXEC.0;
+    let dropped =
+        OpenFlags::CREAT.0 | OpenFlags::EXCL.0 | OpenFlags::TRUNC.0 | OpenFlags::CLOEXEC.0;
     OpenFlags(flags.0 & !dropped | LARGEFILE)
 }
 

@@ -180,14 +180,14 @@ fn rename_locked(from: &Resolved, to: &Resolved, flags: usize) -> KResult<Option
             return Ok(None);
         }
         let onto_dir = target_meta.kind == FileType::Directory;
+        if onto_dir && from.parent.is_below(&new) {
+            return Err(Errno::ENOTEMPTY);
+        }
         if is_dir && !onto_dir {
             return Err(Errno::ENOTDIR);
         }
         if !is_dir && onto_dir {
             return Err(Errno::EISDIR);
-        }
-        if onto_dir && from.parent.is_below(&new) {
-            return Err(Errno::ENOTEMPTY);
         }
     } else {
         who.check(&to_dir.metadata(), WRITE | EXEC)?;

@@ -176,11 +176,7 @@ pub fn sys_poll(fds: usize, count: usize, timeout: usize) -> KResult<usize> {
 }
 
 /// Run `call` with the signal mask at `mask` (null: the present one), of `size` bytes.
-fn with_mask(
-    mask: usize,
-    size: usize,
-    call: impl FnOnce() -> KResult<usize>,
-) -> KResult<usize> {
+fn with_mask(mask: usize, size: usize, call: impl FnOnce() -> KResult<usize>) -> KResult<usize> {
     if mask == 0 {
         return call();
     }

@@ -314,10 +314,7 @@ impl LineDiscipline {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let plain = rest
-                .iter()
-                .position(|&b| b < 0x20)
-                .unwrap_or(rest.len());
+            let plain = rest.iter().position(|&b| b < 0x20).unwrap_or(rest.len());
             out.extend_from_slice(&rest[..plain]);
             self.column += plain;
             let Some(&byte) = rest.get(plain) else { break };
@@ -385,9 +382,8 @@ impl LineDiscipline {
             }
             let byte = byte as u8;
             out.push(byte);
-            let ends = byte == b'\n'
-                || self.termios.is_cc(VEOL, byte)
-                || self.termios.is_cc(VEOL2, byte);
+            let ends =
+                byte == b'\n' || self.termios.is_cc(VEOL, byte) || self.termios.is_cc(VEOL2, byte);
             if ends && self.lines > 0 {
                 self.lines -= 1;
                 if canonical {

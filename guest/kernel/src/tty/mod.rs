@@ -377,8 +377,3 @@ impl FileOps for TtyFile {
         self
     }
 }
-
-/// The terminal that an open file is, if it is one.
-pub fn of_file(file: &File) -> Option<Arc<Tty>> {
-    Some(file.ops_as::<TtyFile>()?.tty.clone())
-}

@@ -309,6 +309,18 @@ impl Inode for ProcInode {
         }
     }
 
+    fn create(
+        &self,
+        _name: &[u8],
+        _kind: FileType,
+        _perm: u32,
+        _owner: (u32, u32),
+        _rdev: u64,
+    ) -> KResult<Arc<dyn Inode>> {
+        // As Linux says it: there never will be such a name.
+        Err(Errno::ENOENT)
+    }
+
     fn readdir(&self, cursor: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> KResult<()> {
         const FIRST: u64 = 2;
         let skip = cursor.saturating_sub(FIRST) as usize;

@@ -60,16 +60,9 @@ pub enum Link {
 }
 
 /// The links by name.
-pub const LINKS: [(&str, Link); 3] = [
-    ("exe", Link::Exe),
-    ("cwd", Link::Cwd),
-    ("root", Link::Root),
-];
+pub const LINKS: [(&str, Link); 3] = [("exe", Link::Exe), ("cwd", Link::Cwd), ("root", Link::Root)];
 
-const fn public(
-    name: &'static str,
-    make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
-) -> Entry {
+const fn public(name: &'static str, make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>) -> Entry {
     Entry {
         name,
         perm: 0o444,
@@ -79,10 +72,7 @@ const fn public(
     }
 }
 
-const fn private(
-    name: &'static str,
-    make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
-) -> Entry {
+const fn private(name: &'static str, make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>) -> Entry {
     Entry {
         name,
         perm: 0o400,
@@ -205,7 +195,10 @@ fn stat(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
         Some(tty) => (tty.device(), tty.foreground() as i32),
         None => (0, -1),
     };
-    let memory = process.space().map(|space| space.usage()).unwrap_or_default();
+    let memory = process
+        .space()
+        .map(|space| space.usage())
+        .unwrap_or_default();
     let image = *process.image.lock();
     let nice = thread(process, id).map_or(0, |thread| thread.nice());
     let mut text = format!(
@@ -247,7 +240,10 @@ fn stat(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
 }
 
 fn statm(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
-    let memory = process.space().map(|space| space.usage()).unwrap_or_default();
+    let memory = process
+        .space()
+        .map(|space| space.usage())
+        .unwrap_or_default();
     Ok(format!(
         "{} {} {} {} 0 {} 0\n",
         memory.size,
@@ -322,7 +318,13 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
 }
 
 fn describe_area(process: &Process, area: &AreaInfo) -> String {
-    let flag = |prot: Prot, letter: char| if area.prot.contains(prot) { letter } else { '-' };
+    let flag = |prot: Prot, letter: char| {
+        if area.prot.contains(prot) {
+            letter
+        } else {
+            '-'
+        }
+    };
     let (dev, ino) = match &area.inode {
         Some(inode) => {
             let meta = inode.metadata();
@@ -383,7 +385,9 @@ fn smaps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
             let size = (area.end - area.start) / 1024;
             let resident = space
                 .residency(area.start, area.end - area.start)
-                .map_or(0, |pages| pages.iter().filter(|&&page| page != 0).count() * 4);
+                .map_or(0, |pages| {
+                    pages.iter().filter(|&&page| page != 0).count() * 4
+                });
             for (label, value) in [
                 ("Size", size),
                 ("KernelPageSize", 4),

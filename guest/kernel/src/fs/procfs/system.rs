@@ -85,7 +85,9 @@ const fn directory(name: &'static str, directory: &'static Directory) -> Entry {
 pub static ROOT: Directory = Directory {
     entries: &[
         text("buddyinfo", buddyinfo),
-        text("cmdline", || format!("{}\n", crate::arch::boot::command_line())),
+        text("cmdline", || {
+            format!("{}\n", crate::arch::boot::command_line())
+        }),
         text("cpuinfo", cpuinfo),
         text("devices", devices),
         text("filesystems", || {
@@ -281,12 +283,7 @@ fn loadavg() -> String {
     let mut text = String::new();
     for load in task::loadavg::fixed_point() {
         // 16 fractional bits, as sysinfo(2) has them.
-        let _ = write!(
-            text,
-            "{}.{:02} ",
-            load >> 16,
-            (load & 0xffff) * 100 >> 16
-        );
+        let _ = write!(text, "{}.{:02} ", load >> 16, ((load & 0xffff) * 100) >> 16);
     }
     let _ = writeln!(text, "{}/{tasks} {last}", sched::runnable().max(1));
     text
