@@ -8,6 +8,7 @@
 
 use std::io;
 
+use crate::program::{self, Program};
 use crate::{cli, sys};
 
 const SHELL: &[u8] = b"/bin/sh";
@@ -57,9 +58,9 @@ fn run(argv: &[Vec<u8>]) -> ! {
         .iter()
         .find_map(|entry| entry.strip_prefix(b"PATH="))
         .unwrap_or(PATH);
-    let error = exec_on_path(argv, &environment, path);
+    let error = Program::new(argv, &environment, path).exec();
     cli::warn_error(&argv[0], &error);
-    sys::exit_now(exec_status(&error))
+    sys::exit_now(program::exec_status(&error))
 }
 
 /// The environment with what every program expects to find there.
@@ -74,41 +75,6 @@ fn environment(mut given: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     given
 }
 
-/// Executes `argv[0]`, looked for on `path` unless it has a slash; returns the reason if it fails.
-pub fn exec_on_path(argv: &[Vec<u8>], environment: &[Vec<u8>], path: &[u8]) -> io::Error {
-    let name = &argv[0];
-    if name.is_empty() {
-        return io::Error::from_raw_os_error(libc::ENOENT);
-    }
-    if name.contains(&b'/') {
-        return sys::execve(name, argv, environment);
-    }
-    let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
-    for directory in path.split(|&b| b == b':') {
-        let directory = if directory.is_empty() {
-            b"."
-        } else {
-            directory
-        };
-        let error = sys::execve(&[directory, b"/", name].concat(), argv, environment);
-        match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // Another directory may hold one that can be executed.
-            Some(libc::EACCES) => failure = error,
-            _ => return error,
-        }
-    }
-    failure
-}
-
-/// The exit status that says why a program could not be executed.
-pub fn exec_status(error: &io::Error) -> i32 {
-    match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ENOTDIR) => 127,
-        _ => 126,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,14 +85,5 @@ mod tests {
         assert!(filled.contains(&b"HOME=/x".to_vec()));
         assert!(filled.contains(&b"TERM=linux".to_vec()));
         assert_eq!(filled.len(), 3);
-    }
-
-    #[test]
-    fn status_tells_missing_from_not_executable() {
-        let of = |code| exec_status(&io::Error::from_raw_os_error(code));
-        assert_eq!(
-            (of(libc::ENOENT), of(libc::EACCES), of(libc::ENOEXEC)),
-            (127, 126, 126)
-        );
     }
 }

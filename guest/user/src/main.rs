@@ -15,6 +15,7 @@ mod applets;
 mod arena;
 mod cli;
 mod init;
+mod program;
 mod sh;
 mod sys;
 mod tools;

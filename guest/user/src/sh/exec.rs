@@ -7,8 +7,8 @@ use super::builtins::{self, Builtin};
 use super::jobs::Role;
 use super::redirect::Saved;
 use super::{Flow, Shell, Unwind, pattern};
+use crate::sys;
 use crate::sys::Pid;
-use crate::{cli, init, sys};
 
 /// Functions that call themselves deeper than this are stopped, so that the stack holds.
 const MAX_CALLS: u32 = 500;
@@ -188,7 +188,7 @@ impl Shell {
     }
 
     /// Ends a subshell.
-    fn finish(&mut self, result: Flow) -> ! {
+    pub fn finish(&mut self, result: Flow) -> ! {
         let status = self.end(result);
         sys::exit_now(status)
     }
@@ -500,78 +500,6 @@ impl Shell {
             Err(Unwind::Return(status)) => Ok(status),
             other => other,
         }
-    }
-
-    fn run_program(
-        &mut self,
-        values: &[(Vec<u8>, Vec<u8>)],
-        args: &[Vec<u8>],
-        redirects: &[Redirect],
-        tail: bool,
-        text: &[u8],
-    ) -> Flow {
-        if tail {
-            if !self.redirect(redirects)? {
-                return Ok(1);
-            }
-            self.exec(values, args);
-        }
-        let pid = self.fork(Role::Foreground(0))?;
-        if pid == 0 {
-            match self.redirect(redirects) {
-                Ok(true) => self.exec(values, args),
-                Ok(false) => sys::exit_now(1),
-                Err(unwind) => self.finish(Err(unwind)),
-            }
-        }
-        let number = self.jobs.add(&[pid], text);
-        Ok(self.wait_foreground(number))
-    }
-
-    /// Becomes a program, or ends with 126 or 127.
-    pub fn exec(&mut self, values: &[(Vec<u8>, Vec<u8>)], args: &[Vec<u8>]) -> ! {
-        let environment = self.variables.environment(values);
-        let own_path = values.iter().rev().find(|(name, _)| name == b"PATH");
-        let path = match own_path {
-            Some((_, path)) => &path[..],
-            None => self.variables.get(b"PATH").unwrap_or(b"/bin:/usr/bin"),
-        };
-        let error = init::exec_on_path(args, &environment, path);
-        if error.raw_os_error() == Some(libc::ENOEXEC)
-            && let Some(script) = self.find_program(&args[0])
-        {
-            // A script without an interpreter line is one for this shell.
-            let mut argv = vec![b"sh".to_vec(), script];
-            argv.extend_from_slice(&args[1..]);
-            sys::execve(b"/proc/self/exe", &argv, &environment);
-        }
-        let status = init::exec_status(&error);
-        match status {
-            127 => self.error(format_args!("{}: not found", cli::show(&args[0]))),
-            _ => self.complain(&args[0], &error),
-        }
-        sys::exit_now(status)
-    }
-
-    /// The file that a command name means.
-    pub fn find_program(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let usable = |path: &[u8]| {
-            sys::access(path, libc::X_OK) && cli::path(path).metadata().is_ok_and(|m| m.is_file())
-        };
-        if name.contains(&b'/') {
-            return usable(name).then(|| name.to_vec());
-        }
-        let path = self.variables.get(b"PATH").unwrap_or(b"/bin:/usr/bin");
-        path.split(|&b| b == b':')
-            .map(|directory| {
-                let directory = if directory.is_empty() {
-                    b"."
-                } else {
-                    directory
-                };
-                [directory, b"/", name].concat()
-            })
-            .find(|candidate| usable(candidate))
     }
 
     /// `set -x`.

@@ -206,10 +206,7 @@ impl Shell {
     pub fn fork(&mut self, role: Role) -> Result<Pid, Unwind> {
         let pid = match sys::fork() {
             Ok(pid) => pid,
-            Err(error) => {
-                let text = cli::error_text(&error);
-                return Err(self.fatal(format_args!("cannot fork: {text}")));
-            }
+            Err(error) => return Err(self.cannot_fork(&error)),
         };
         let terminal = self.jobs.terminal;
         let group = match role {
@@ -242,6 +239,12 @@ impl Shell {
             }
         }
         Ok(0)
+    }
+
+    /// The error of a fork.
+    pub fn cannot_fork(&mut self, error: &io::Error) -> Unwind {
+        let text = cli::error_text(error);
+        self.fatal(format_args!("cannot fork: {text}"))
     }
 
     /// Drops what a subshell does not have of its parent.
@@ -311,14 +314,7 @@ impl Shell {
 
     /// Waits for a helper; changes of other children are noted.
     pub fn wait_helper(&mut self, child: Pid) -> i32 {
-        loop {
-            match sys::waitpid(child, 0) {
-                Ok(Some((_, wait))) => return wait.status(),
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return 127,
-            }
-        }
+        sys::wait_for(child).map_or(127, Wait::status)
     }
 
     /// Waits until a job in the foreground has ended or stopped; gives its status.

@@ -19,6 +19,7 @@ mod parser;
 pub mod pattern;
 mod read;
 mod redirect;
+mod run;
 mod trap;
 mod vars;
 

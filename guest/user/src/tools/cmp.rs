@@ -1,5 +1,7 @@
 //! `cmp [-ls] FILE FILE`: compares files byte by byte.
 
+use std::io;
+
 use super::input::Input;
 use crate::cli::{self, Options, Out};
 
@@ -13,42 +15,84 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         cli::warn(format_args!("usage: cmp [-ls] FILE FILE"));
         return 2;
     };
-    let mut contents = Vec::new();
+    let mut inputs = Vec::new();
     for file in [first, second] {
-        match Input::open(file).and_then(|mut input| input.rest()) {
-            Ok(bytes) => contents.push(bytes),
+        match Input::open(file) {
+            Ok(input) => inputs.push(input),
             Err(error) => {
                 cli::warn_error(file, &error);
                 return 2;
             }
         }
     }
-    let (a, b) = (&contents[0], &contents[1]);
-    let differing = a.iter().zip(b).enumerate().filter(|(_, (a, b))| a != b);
-    let (one, two) = (cli::show(first), cli::show(second));
+    let names = [first, second].map(|name| cli::show(name));
     let mut out = Out::stdout();
-    let mut differ = false;
-    for (at, (x, y)) in differing {
-        differ = true;
-        if options.has(b'l') {
-            out.line(format!("{:>6} {x:3o} {y:3o}", at + 1).as_bytes());
-            continue;
+    let mut report = |difference: Difference| match difference {
+        _ if options.has(b's') => {}
+        Difference::Bytes {
+            at, bytes: [a, b], ..
+        } if options.has(b'l') => {
+            out.line(format!("{at:>6} {a:3o} {b:3o}").as_bytes());
         }
-        if !options.has(b's') {
-            let line = 1 + a[..at].iter().filter(|&&b| b == b'\n').count();
-            out.line(format!("{one} {two} differ: byte {}, line {line}", at + 1).as_bytes());
+        Difference::Bytes { at, line, .. } => {
+            let [one, two] = &names;
+            out.line(format!("{one} {two} differ: char {at}, line {line}").as_bytes());
         }
-        break;
+        Difference::End { which, at } => {
+            cli::warn(format_args!("EOF on {} after byte {at}", names[which]));
+        }
+    };
+    let [a, b] = &mut inputs[..] else {
+        return 2;
+    };
+    match compare(a, b, options.has(b'l'), &mut report) {
+        Ok(differ) => i32::from(differ) | out.finish(),
+        Err(error) => {
+            cli::warn_error(b"read", &error);
+            2
+        }
     }
-    if !differ && a.len() != b.len() {
-        differ = true;
-        if !options.has(b's') {
-            let shorter = if a.len() < b.len() { one } else { two };
-            cli::warn(format_args!(
-                "EOF on {shorter} after byte {}",
-                a.len().min(b.len())
-            ));
+}
+
+enum Difference {
+    /// Bytes differ at a place, counted from 1, in a line.
+    Bytes { at: u64, line: u64, bytes: [u8; 2] },
+    /// One file has ended after so many bytes.
+    End { which: usize, at: u64 },
+}
+
+/// Reports the first difference, or all of them; gives whether there is any.
+fn compare(
+    a: &mut Input,
+    b: &mut Input,
+    all: bool,
+    report: &mut impl FnMut(Difference),
+) -> io::Result<bool> {
+    let (mut at, mut line, mut differ) = (0, 1, false);
+    loop {
+        let (left, right) = (a.ahead()?, b.ahead()?);
+        if left.is_empty() || right.is_empty() {
+            if left.len() != right.len() {
+                let which = usize::from(right.is_empty());
+                report(Difference::End { which, at });
+                differ = true;
+            }
+            return Ok(differ);
         }
+        for (&x, &y) in left.iter().zip(right) {
+            at += 1;
+            if x != y {
+                differ = true;
+                let bytes = [x, y];
+                report(Difference::Bytes { at, line, bytes });
+                if !all {
+                    return Ok(true);
+                }
+            }
+            line += u64::from(x == b'\n');
+        }
+        let count = left.len().min(right.len());
+        a.skip(count);
+        b.skip(count);
     }
-    i32::from(differ) | out.finish()
 }

@@ -2,7 +2,8 @@
 //! or shows the environment.
 
 use crate::cli::{self, Options, Out};
-use crate::{init, sys};
+use crate::program::{self, Program};
+use crate::sys;
 
 /// The applet.
 pub fn main(args: &[Vec<u8>]) -> i32 {
@@ -43,9 +44,9 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         .iter()
         .find_map(|entry| entry.strip_prefix(b"PATH="));
     let path = path.unwrap_or(b"/bin:/usr/bin").to_vec();
-    let error = init::exec_on_path(rest, &environment, &path);
+    let error = Program::new(rest, &environment, &path).exec();
     cli::warn_error(&rest[0], &error);
-    init::exec_status(&error)
+    program::exec_status(&error)
 }
 
 fn remove(environment: &mut Vec<Vec<u8>>, name: &[u8]) {

@@ -52,11 +52,20 @@ impl Input {
 
     /// Takes the next bytes; none at the end.
     pub fn block(&mut self) -> io::Result<&[u8]> {
+        self.some(usize::MAX)
+    }
+
+    /// The bytes that come next, without taking them; none at the end.
+    pub fn ahead(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             self.fill()?;
         }
-        let start = std::mem::replace(&mut self.start, self.end);
-        Ok(&self.buffer[start..self.end])
+        Ok(&self.buffer[self.start..self.end])
+    }
+
+    /// Takes bytes that [`Input::ahead`] has shown.
+    pub fn skip(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
     }
 
     /// Takes at most `most` bytes; none at the end.

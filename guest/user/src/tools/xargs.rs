@@ -3,7 +3,8 @@
 
 use super::input::Input;
 use crate::cli::{self, Options};
-use crate::{init, sys};
+use crate::program::{self, Program, SpawnError};
+use crate::sys;
 
 /// Bytes of arguments to one program; Linux takes 128 KiB at the least.
 const LARGEST: usize = 96 << 10;
@@ -38,8 +39,17 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         None => options.has(b'0').then_some(0),
     };
     let by_line = options.has(b'I') || options.has(b'L');
+    // What comes on standard input is for xargs, not for the programs.
+    let Ok(stdin) = sys::dup_above(0, 3) else {
+        cli::warn(format_args!("standard input is not open"));
+        return 1;
+    };
+    if let Ok(null) = sys::open(b"/dev/null", libc::O_RDONLY, 0) {
+        let _ = sys::dup2(null, 0);
+        sys::close(null);
+    }
     let mut source = Source {
-        input: Input::on(0),
+        input: Input::on(stdin),
         delimiter,
         whole_lines: options.has(b'I'),
     };
@@ -140,37 +150,27 @@ impl Runner {
         if self.trace {
             let _ = sys::write_all(2, &[&argv.join(&b' ')[..], b"\n"].concat());
         }
-        let pid = match sys::fork() {
-            Ok(0) => {
-                // What comes on standard input is for xargs.
-                if let Ok(null) = sys::open(b"/dev/null", libc::O_RDONLY, 0) {
-                    let _ = sys::dup2(null, 0);
-                }
-                let path = self
-                    .environment
-                    .iter()
-                    .find_map(|e| e.strip_prefix(b"PATH="));
-                let path = path.unwrap_or(b"/bin:/usr/bin");
-                let error = init::exec_on_path(argv, &self.environment, path);
-                cli::warn_error(&argv[0], &error);
-                sys::exit_now(init::exec_status(&error));
-            }
+        let path = self
+            .environment
+            .iter()
+            .find_map(|e| e.strip_prefix(b"PATH="));
+        let path = path.unwrap_or(b"/bin:/usr/bin");
+        let pid = match Program::new(argv, &self.environment, path).spawn() {
             Ok(pid) => pid,
-            Err(error) => {
+            Err(SpawnError::Exec(error)) => {
+                cli::warn_error(&argv[0], &error);
+                self.status = program::exec_status(&error);
+                return false;
+            }
+            Err(SpawnError::Fork(error)) => {
                 cli::warn_error(b"cannot fork", &error);
                 self.status = 1;
                 return false;
             }
         };
-        let wait = loop {
-            match sys::waitpid(pid, 0) {
-                Ok(Some((_, wait))) => break wait,
-                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                    self.status = 1;
-                    return false;
-                }
-                _ => {}
-            }
+        let Ok(wait) = sys::wait_for(pid) else {
+            self.status = 1;
+            return false;
         };
         match wait {
             sys::Wait::Exited(0) => return true,
