@@ -1,6 +1,7 @@
 //! Reading a kernel: what kind it is, whether it fits, and its symbols for reports.
 
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
 use gnomon_abi::note;
@@ -9,13 +10,16 @@ use linux_loader::loader::{Elf, KernelLoader};
 use object::LittleEndian;
 use object::elf::{ELFCLASS64, EM_X86_64, FileHeader64, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
-use vm_memory::GuestMemoryBackend;
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::BootError;
 use crate::memory::{HIGH_START, RAM_LOW_END};
 
 /// Xen's note for a 32-bit PVH entry point.
 const XEN_PHYS32_ENTRY: u32 = 18;
+
+/// Size of a page of the host's.
+const PAGE: u64 = 4096;
 
 /// How a kernel is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +77,18 @@ impl<'a> Kernel<'a> {
     /// No ELF for x86-64, a broken one, one without an entry that gnomon knows, one that does not
     /// fit.
     pub fn load(&self, mem: &GuestMemory) -> Result<Entry, BootError> {
-        let entry = self.check(mem)?;
+        let (entry, ranges) = self.check(mem)?;
+        for range in ranges {
+            populate(mem, range);
+        }
         Elf::load(mem, None, &mut Cursor::new(self.bytes()), None)
             .map_err(|error| self.broken(error.to_string()))?;
         Ok(entry)
     }
 
     /// Check everything that loading relies on, before a byte is copied.
-    fn check(&self, mem: &GuestMemory) -> Result<Entry, BootError> {
+    /// The entry, and where the file's contents go.
+    fn check(&self, mem: &GuestMemory) -> Result<(Entry, Vec<Range<u64>>), BootError> {
         let bytes = self.bytes();
         if !bytes.starts_with(&object::elf::ELFMAG) {
             return Err(self.broken("it is no ELF file".into()));
@@ -94,7 +102,8 @@ impl<'a> Kernel<'a> {
             .program_headers(LittleEndian, bytes)
             .map_err(|_| truncated())?;
         let ram_end = mem.last_addr().0.saturating_add(1).min(RAM_LOW_END);
-        let (mut ours, mut pvh, mut loaded) = (false, None, Vec::new());
+        let (mut ours, mut pvh) = (false, None);
+        let (mut loaded, mut filled) = (Vec::new(), Vec::new());
         for segment in segments {
             match segment.p_type(LittleEndian) {
                 PT_LOAD => {
@@ -125,6 +134,7 @@ impl<'a> Kernel<'a> {
                         });
                     }
                     loaded.push(start..end);
+                    filled.push(start..start + segment.p_filesz(LittleEndian));
                 }
                 PT_NOTE => self.read_notes(segment, &mut ours, &mut pvh)?,
                 _ => {}
@@ -151,7 +161,7 @@ impl<'a> Kernel<'a> {
                 "its entry point {address:#x} lies outside of its segments"
             )));
         }
-        Ok(entry)
+        Ok((entry, filled))
     }
 
     fn read_notes(
@@ -186,6 +196,23 @@ impl<'a> Kernel<'a> {
             path: self.name.clone(),
             reason,
         }
+    }
+}
+
+/// Have the host give memory for `range`, which lies in `mem`, all at once: it would take a page
+/// fault for each page otherwise. Only a hint.
+fn populate(mem: &GuestMemory, range: Range<u64>) {
+    let start = range.start & !(PAGE - 1);
+    let len = range.end.next_multiple_of(PAGE).saturating_sub(start) as usize;
+    if let Ok(slice) = mem.get_slice(GuestAddress(start), len) {
+        // SAFETY: the slice is a mapping of ours; its contents stay as they are.
+        unsafe {
+            libc::madvise(
+                slice.ptr_guard_mut().as_ptr().cast(),
+                len,
+                libc::MADV_POPULATE_WRITE,
+            )
+        };
     }
 }
 

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
 use gnomon_abi::boot::{self, BootFacts};
 use gnomon_devices::logport::LogSink;
 use gnomon_devices::virtio::block::DiskFile;
 use gnomon_devices::virtio::console::ConsoleInput;
+use kvm_bindings::CpuId;
 use kvm_ioctls::VmFd;
 
 use super::console::{self, Console};
@@ -52,6 +54,8 @@ pub struct Assembled {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionError> {
+    // KVM takes half a millisecond to say which CPUID it supports; memory is filled meanwhile.
+    let asked = thread::spawn(ask_host);
     let memory = memory::create(config.mem_mib)?;
     let kernel = match &config.kernel {
         Some(path) => Kernel::read(path)?,
@@ -59,8 +63,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     };
     let entry = kernel.load(&memory)?;
     let disks = open_disks(config)?;
-    let host = Host::open()?;
-    let cpuid = cpuid::guest_cpuid(&host)?;
+    let (host, cpuid) = asked.join().map_err(|_| SessionError::Internal)??;
     let mode = mmu::choose(config.mmu, config.shadow_policy, host.module(), entry);
     let vm = Vm::new(&host, &memory, mode)?;
 
@@ -104,6 +107,13 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
         input: devices.input,
         log,
     })
+}
+
+/// Open KVM, and what a guest's CPUID is here.
+fn ask_host() -> Result<(Host, CpuId), HostError> {
+    let host = Host::open()?;
+    let cpuid = cpuid::guest_cpuid(&host)?;
+    Ok((host, cpuid))
 }
 
 #[cfg(feature = "builtin")]

@@ -22,7 +22,8 @@ pub struct Control {
     stop: AtomicBool,
     inspect: AtomicBool,
     exits: AtomicU64,
-    thread: Mutex<Option<libc::pthread_t>>,
+    /// The kernel's number of the thread that runs the processor.
+    thread: Mutex<Option<libc::pid_t>>,
 }
 
 extern "C" fn on_kick(_signal: libc::c_int, _info: *mut libc::siginfo_t, _: *mut libc::c_void) {
@@ -61,8 +62,8 @@ impl Control {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(thread) = *thread {
-            // SAFETY: the thread exists: it clears the field, under the lock, before it ends.
-            unsafe { libc::pthread_kill(thread, SIGRTMIN()) };
+            // SAFETY: sends a signal, which has a handler, to a thread of this process.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGRTMIN()) };
         }
     }
 
@@ -93,12 +94,12 @@ impl Control {
         let _ = register_signal_handler(SIGRTMIN(), on_kick);
         SHARED.set(run);
         // SAFETY: always succeeds.
-        let this = unsafe { libc::pthread_self() };
+        let this = unsafe { libc::gettid() };
         self.set_thread(Some(this));
         Entered(self)
     }
 
-    fn set_thread(&self, thread: Option<libc::pthread_t>) {
+    fn set_thread(&self, thread: Option<libc::pid_t>) {
         *self
             .thread
             .lock()
