@@ -7,7 +7,7 @@ use std::rc::Rc;
 pub type Word = Vec<Part>;
 
 /// A part of a word.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Part {
     /// Unquoted text: a pattern, and a tilde at its start counts.
     Text(Vec<u8>),
@@ -24,7 +24,7 @@ pub enum Part {
 }
 
 /// A parameter and what is done with its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Param {
     /// Its name: a variable's, a positional number, or one of `@*#?-$!`.
     pub name: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Param {
 }
 
 /// What `${name…}` does with the value. `colon`: an empty value counts as unset.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Operation {
     /// The value itself.
     Plain,
@@ -54,14 +54,14 @@ pub enum Operation {
 }
 
 /// Commands one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct List {
     /// In order of execution.
     pub items: Vec<Item>,
 }
 
 /// One and-or list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     /// The first pipeline.
     pub first: Pipeline,
@@ -83,7 +83,7 @@ pub enum Connector {
 }
 
 /// Commands joined by `|`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     /// Preceded by `!`.
     pub negated: bool,
@@ -94,7 +94,7 @@ pub struct Pipeline {
 }
 
 /// A command with its redirections.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Command {
     /// What it is.
     pub kind: Kind,
@@ -105,7 +105,7 @@ pub struct Command {
 }
 
 /// The kinds of commands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Kind {
     /// `NAME=value… word…`.
     Simple {
@@ -160,7 +160,7 @@ pub enum Kind {
 }
 
 /// A redirection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Redirect {
     /// The descriptor it changes.
     pub fd: i32,
@@ -169,7 +169,7 @@ pub struct Redirect {
 }
 
 /// Where a redirection leads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// `< file`.
     Read(Word),

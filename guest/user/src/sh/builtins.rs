@@ -1,7 +1,7 @@
 //! Built-in commands: what must run in the shell's own process, and what is so frequent that a
 //! process for it would be a waste.
 
-use super::{Flow, OPTIONS, Shell, Unwind, lexer};
+use super::{Flow, OPTIONS, Shell, Unwind, lexer, parser};
 use crate::cli::{self, Out};
 use crate::{sys, tools};
 
@@ -193,7 +193,8 @@ fn command(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
         Some(b"-v") => {
             let mut status = 0;
             for name in &args[1..] {
-                let found = if find(name).is_some() || shell.functions.contains_key(name) {
+                let known = find(name).is_some() || shell.functions.contains_key(name);
+                let found = if known || is_reserved(name) {
                     Some(name.clone())
                 } else {
                     shell.find_program(name)
@@ -210,11 +211,17 @@ fn command(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
     }
 }
 
+fn is_reserved(name: &[u8]) -> bool {
+    parser::RESERVED.iter().any(|word| word.as_bytes() == name)
+}
+
 fn r#type(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
     let mut status = 0;
     for name in args {
         let shown = cli::show(name);
-        let text = if let Some(builtin) = find(name) {
+        let text = if is_reserved(name) {
+            format!("{shown} is a shell keyword")
+        } else if let Some(builtin) = find(name) {
             let kind = if builtin.special { "special " } else { "" };
             format!("{shown} is a {kind}shell builtin")
         } else if shell.functions.contains_key(name) {
@@ -466,9 +473,23 @@ fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
 }
 
 fn umask(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
-    let Some(arg) = args.first() else {
+    let symbolic = args.first().is_some_and(|a| a == b"-S");
+    let Some(arg) = args.get(usize::from(symbolic)) else {
         let mask = sys::umask(0);
         sys::umask(mask);
+        if symbolic {
+            let rights = |shift: u32| -> String {
+                let bits = !mask >> shift;
+                let letters = [('r', 4), ('w', 2), ('x', 1)];
+                letters
+                    .iter()
+                    .filter(|(_, bit)| bits & bit != 0)
+                    .map(|(l, _)| l)
+                    .collect()
+            };
+            let text = format!("u={},g={},o={}", rights(6), rights(3), rights(0));
+            return Ok(shell.print(&[text.into_bytes()]));
+        }
         return Ok(shell.print(&[format!("{mask:04o}").into_bytes()]));
     };
     let text = std::str::from_utf8(arg).unwrap_or_default();

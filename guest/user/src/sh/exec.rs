@@ -38,6 +38,9 @@ impl Shell {
     }
 
     fn run_item(&mut self, item: &Item) -> Flow {
+        if self.options.noexec && !self.interactive {
+            return Ok(0);
+        }
         if item.background {
             self.tail = false;
             return self.run_background(item);
@@ -352,7 +355,7 @@ impl Shell {
         text: &[u8],
     ) -> Flow {
         self.substituted = false;
-        let mut args = self.expand_words(words)?;
+        let mut args = self.expand_command(words)?;
         let mut only_builtins = false;
         while args.first().is_some_and(|a| a == b"command")
             && args
@@ -388,7 +391,9 @@ impl Shell {
         }
         self.trace(&values, &args);
         if let Some(body) = function {
-            return self.call(&body, &values, &args, redirects);
+            let status = self.call(&body, &values, &args, redirects)?;
+            self.check_status(status)?;
+            return Ok(status);
         }
         let status = self.run_program(&values, &args, redirects, tail, text)?;
         self.check_status(status)?;

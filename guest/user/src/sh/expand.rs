@@ -5,7 +5,7 @@
 //! backslash. So what remains a wildcard at the end is one that the program wrote as such.
 
 use super::ast::{List, Operation, Param, Part, Word};
-use super::{Shell, Unwind, arith, lexer, pattern};
+use super::{Shell, Unwind, arith, lexer, parser, pattern};
 use crate::sys;
 
 type Expanded<T> = Result<T, Unwind>;
@@ -63,7 +63,21 @@ enum Manner {
     /// Split into fields.
     Split,
     /// One field whatever it holds.
-    Single,
+    Text,
+    /// One field, in which wildcards and backslashes of values count.
+    Pattern,
+}
+
+impl Manner {
+    /// Whether a value is split.
+    fn splits(self, quoted: bool) -> bool {
+        self == Manner::Split && !quoted
+    }
+
+    /// Whether every byte of a value means itself.
+    fn literal(self, quoted: bool) -> bool {
+        self == Manner::Text || quoted
+    }
 }
 
 impl Shell {
@@ -91,14 +105,36 @@ impl Shell {
         Ok(arguments)
     }
 
+    /// Expands a command's words. Behind `export` and its like, `NAME=value` is expanded as an
+    /// assignment is.
+    pub fn expand_command(&mut self, words: &[Word]) -> Expanded<Vec<Vec<u8>>> {
+        let declares = matches!(words.first().map(|w| &w[..]), Some([Part::Text(name)])
+            if [&b"export"[..], b"readonly", b"local"].contains(&&name[..]));
+        if !declares {
+            return self.expand_words(words);
+        }
+        let mut arguments = Vec::new();
+        for word in words {
+            match parser::assignment(word.clone()) {
+                Ok((name, value)) => {
+                    let value = self.expand_assignment(&value)?;
+                    arguments.push([&name[..], b"=", &value].concat());
+                }
+                Err(word) => arguments.extend(self.expand_words(&[word])?),
+            }
+        }
+        Ok(arguments)
+    }
+
     /// Expands a word to one string, without splitting and pathnames.
     pub fn expand_string(&mut self, word: &Word) -> Expanded<Vec<u8>> {
-        self.expand_pattern(word).map(|p| pattern::unescape(&p))
+        let fields = self.fields(word, Manner::Text)?;
+        Ok(pattern::unescape(&fields.join(&b' ')))
     }
 
     /// Expands a word to a pattern.
     pub fn expand_pattern(&mut self, word: &Word) -> Expanded<Vec<u8>> {
-        let fields = self.fields(word, Manner::Single)?;
+        let fields = self.fields(word, Manner::Pattern)?;
         Ok(fields.join(&b' '))
     }
 
@@ -128,7 +164,7 @@ impl Shell {
                 }
             } else {
                 let mut fields = self.new_fields();
-                self.part(part, &mut fields, Manner::Single, false)?;
+                self.part(part, &mut fields, Manner::Text, false)?;
                 fields.end_field();
                 value.extend(pattern::unescape(&fields.done.join(&b' ')));
             }
@@ -189,7 +225,7 @@ impl Shell {
         manner: Manner,
         quoted: bool,
     ) -> Expanded<()> {
-        let split = manner == Manner::Split && !quoted;
+        let (split, literal) = (manner.splits(quoted), manner.literal(quoted));
         match part {
             Part::Text(text) => fields.push_pattern(text),
             Part::Quoted(text) => fields.push_quoted(text),
@@ -208,22 +244,22 @@ impl Shell {
             Part::Param(param) => self.param(param, fields, manner, quoted)?,
             Part::Substitution(list) => {
                 let output = self.substitute(list)?;
-                Self::push_value(fields, &output, split, quoted);
+                Self::push_value(fields, &output, split, literal);
             }
             Part::Arithmetic(word) => {
                 let text = self.expand_string(word)?;
                 let value = self.arithmetic(&text)?.to_string();
-                Self::push_value(fields, value.as_bytes(), split, quoted);
+                Self::push_value(fields, value.as_bytes(), split, literal);
             }
         }
         Ok(())
     }
 
-    /// Adds an expanded value: split, as text in quotes, or as a pattern that is not split.
-    fn push_value(fields: &mut Fields, value: &[u8], split: bool, quoted: bool) {
+    /// Adds an expanded value: split, as literal text, or as a pattern.
+    fn push_value(fields: &mut Fields, value: &[u8], split: bool, literal: bool) {
         if split {
             fields.push_split(value);
-        } else if quoted {
+        } else if literal {
             fields.push_quoted(value);
         } else {
             fields.push_pattern(value);
@@ -261,7 +297,7 @@ impl Shell {
         manner: Manner,
         quoted: bool,
     ) -> Expanded<()> {
-        let split = manner == Manner::Split && !quoted;
+        let (split, literal) = (manner.splits(quoted), manner.literal(quoted));
         let name = &param.name[..];
         let value = self.parameter(name);
         let usable = |colon: bool| value.as_ref().is_some_and(|v| !colon || !v.is_empty());
@@ -280,7 +316,7 @@ impl Shell {
                     )));
                 }
                 self.set_variable(name, &value)?;
-                Self::push_value(fields, &value, split, quoted);
+                Self::push_value(fields, &value, split, literal);
                 return Ok(());
             }
             Operation::Require { word, .. } => {
@@ -307,7 +343,7 @@ impl Shell {
                     b"@" | b"*" => self.positional.len(),
                     _ => self.required(name, value)?.len(),
                 };
-                Self::push_value(fields, length.to_string().as_bytes(), split, quoted);
+                Self::push_value(fields, length.to_string().as_bytes(), split, literal);
                 return Ok(());
             }
             Operation::TrimPrefix { longest, pattern } => {
@@ -320,7 +356,7 @@ impl Shell {
                 } else {
                     ends.find(matching)
                 };
-                Self::push_value(fields, &value[end.unwrap_or(0)..], split, quoted);
+                Self::push_value(fields, &value[end.unwrap_or(0)..], split, literal);
                 return Ok(());
             }
             Operation::TrimSuffix { longest, pattern } => {
@@ -334,21 +370,22 @@ impl Shell {
                     starts.rfind(matching)
                 };
                 let kept = &value[..start.unwrap_or(value.len())];
-                Self::push_value(fields, kept, split, quoted);
+                Self::push_value(fields, kept, split, literal);
                 return Ok(());
             }
         }
-        if name == b"@" || (name == b"*" && !quoted) {
-            self.push_positional(fields, split, quoted);
+        if name == b"@" || (name == b"*" && split) {
+            self.push_positional(fields, manner, quoted);
             return Ok(());
         }
         let value = self.required(name, value)?;
-        Self::push_value(fields, &value, split, quoted);
+        Self::push_value(fields, &value, split, literal);
         Ok(())
     }
 
     /// `$@`: a field each.
-    fn push_positional(&mut self, fields: &mut Fields, split: bool, quoted: bool) {
+    fn push_positional(&mut self, fields: &mut Fields, manner: Manner, quoted: bool) {
+        let (split, literal) = (manner.splits(quoted), manner.literal(quoted));
         for (index, value) in self.positional.iter().enumerate() {
             if index > 0 {
                 if split || quoted {
@@ -357,7 +394,7 @@ impl Shell {
                     fields.push_quoted(b" ");
                 }
             }
-            Self::push_value(fields, value, split, quoted);
+            Self::push_value(fields, value, split, literal);
         }
     }
 

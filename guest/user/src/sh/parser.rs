@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::ast::{Command, Connector, Item, Kind, List, Part, Pipeline, Redirect, Target, Word};
 use super::lexer::{Lexer, Result, SyntaxError, Token, is_name};
 
-const RESERVED: &[&str] = &[
+/// The reserved words.
+pub const RESERVED: &[&str] = &[
     "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then",
     "until", "while",
 ];
@@ -518,7 +519,7 @@ impl<'l, 's> Parser<'l, 's> {
 }
 
 /// `NAME=value` split in two, or the word back.
-fn assignment(mut word: Word) -> std::result::Result<(Vec<u8>, Word), Word> {
+pub fn assignment(mut word: Word) -> std::result::Result<(Vec<u8>, Word), Word> {
     let split = match word.first() {
         Some(Part::Text(text)) => text
             .iter()
