@@ -60,7 +60,10 @@ pub fn lookup(table: &[u8], address: u64) -> Option<(&str, u64)> {
     let names = table.get(HEADER_SIZE + count.checked_mul(ENTRY_SIZE)?..)?;
     let name = names.get(word(entry + 4)? as usize..)?;
     let end = name.iter().position(|&b| b == 0)?;
-    Some((core::str::from_utf8(&name[..end]).ok()?, u64::from(wanted - start)))
+    Some((
+        core::str::from_utf8(&name[..end]).ok()?,
+        u64::from(wanted - start),
+    ))
 }
 
 #[cfg(test)]

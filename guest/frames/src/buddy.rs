@@ -24,7 +24,12 @@ pub struct Buddy {
 impl Buddy {
     /// An allocator without memory.
     pub const fn new(map: MemMap) -> Buddy {
-        Buddy { map, heads: [0; MAX_ORDER + 1], orders: 0, free: 0 }
+        Buddy {
+            map,
+            heads: [0; MAX_ORDER + 1],
+            orders: 0,
+            free: 0,
+        }
     }
 
     /// The memory map it works on.
@@ -50,7 +55,10 @@ impl Buddy {
     }
 
     #[inline(always)]
-    #[allow(clippy::mut_from_ref, reason = "the entries belong to the map, not to the struct")]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the entries belong to the map, not to the struct"
+    )]
     fn entry(&self, frame: u32) -> &mut FrameMeta {
         // SAFETY: the map is ours (MemMap::new), frame numbers come from it, and no two
         // references are live at once: every use is a single statement.
@@ -132,7 +140,10 @@ impl Buddy {
     /// have been marked ([`MemMap::set_dirty`]).
     #[inline]
     pub unsafe fn free(&mut self, frame: u32, order: usize) {
-        debug_assert!(self.entry(frame).state & FREE == 0, "frame {frame} is free already");
+        debug_assert!(
+            self.entry(frame).state & FREE == 0,
+            "frame {frame} is free already"
+        );
         self.free += 1 << order;
         let (mut frame, mut order) = (frame, order);
         while order < MAX_ORDER {

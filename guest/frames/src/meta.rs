@@ -45,7 +45,10 @@ unsafe impl Sync for MemMap {}
 impl MemMap {
     /// A map without frames.
     pub const fn empty() -> MemMap {
-        MemMap { base: core::ptr::null_mut(), frames: 0 }
+        MemMap {
+            base: core::ptr::null_mut(),
+            frames: 0,
+        }
     }
 
     /// The map at `base`, for frame numbers below `frames`.

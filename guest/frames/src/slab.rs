@@ -40,7 +40,13 @@ impl Slab {
     /// Slabs of objects of `size` bytes: 8 to 2048, a multiple of 8.
     pub const fn new(size: usize) -> Slab {
         assert!(size >= 8 && size <= FRAME_SIZE / 2 && size.is_multiple_of(8));
-        Slab { size: size as u32, per_frame: (FRAME_SIZE / size) as u32, partial: 0, frames: 0, used: 0 }
+        Slab {
+            size: size as u32,
+            per_frame: (FRAME_SIZE / size) as u32,
+            partial: 0,
+            frames: 0,
+            used: 0,
+        }
     }
 
     /// Object size in bytes.
@@ -77,7 +83,10 @@ impl Slab {
         } else {
             let index = entry.extra;
             entry.extra = index + 1;
-            (base.wrapping_add(usize::from(index) * self.size as usize), 0)
+            (
+                base.wrapping_add(usize::from(index) * self.size as usize),
+                0,
+            )
         };
         entry.count.store(next | used << 16, Relaxed);
         self.used += 1;
@@ -106,7 +115,12 @@ impl Slab {
     /// # Safety
     /// The object came from this slab's [`Slab::alloc`] and is not used any more.
     #[inline]
-    pub unsafe fn free(&mut self, map: MemMap, memory: &impl Memory, object: *mut u8) -> Option<u32> {
+    pub unsafe fn free(
+        &mut self,
+        map: MemMap,
+        memory: &impl Memory,
+        object: *mut u8,
+    ) -> Option<u32> {
         let frame = memory.frame(object);
         let offset = object as usize % FRAME_SIZE;
         let index = offset as u32 / self.size;
@@ -116,7 +130,7 @@ impl Slab {
         let (head, used) = (state & 0xffff, state >> 16);
         // SAFETY: the caller gives the object back.
         unsafe { object.cast::<u16>().write(head as u16) };
-        entry.count.store(index + 1 | (used - 1) << 16, Relaxed);
+        entry.count.store((index + 1) | ((used - 1) << 16), Relaxed);
         self.used -= 1;
         if used == self.per_frame {
             self.link(map, frame);

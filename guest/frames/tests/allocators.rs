@@ -19,7 +19,8 @@ struct Arena(*mut u8);
 
 impl Arena {
     fn new() -> Arena {
-        let layout = std::alloc::Layout::from_size_align(FRAMES as usize * FRAME_SIZE, FRAME_SIZE).unwrap();
+        let layout =
+            std::alloc::Layout::from_size_align(FRAMES as usize * FRAME_SIZE, FRAME_SIZE).unwrap();
         // SAFETY: the size is not zero.
         Arena(unsafe { std::alloc::alloc_zeroed(layout) })
     }
@@ -41,7 +42,10 @@ enum Step {
 }
 
 fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![(0..max).prop_map(Step::Alloc), any::<usize>().prop_map(Step::Free)];
+    let step = prop_oneof![
+        (0..max).prop_map(Step::Alloc),
+        any::<usize>().prop_map(Step::Free)
+    ];
     proptest::collection::vec(step, 0..400)
 }
 

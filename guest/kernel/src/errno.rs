@@ -1,5 +1,6 @@
 //! Error numbers of system calls: Linux's values (`errno(3)`), plus the kernel's own restart codes,
-//! which the signal code turns into a restart or into `EINTR` and a program never sees.
+//! which the signal code turns into a restart or into `EINTR` and a program never sees. The numbers
+//! that something here returns are listed; Linux has more.
 
 /// The result of anything that can fail with an error number.
 pub type KResult<T> = Result<T, Errno>;
@@ -32,10 +33,9 @@ impl core::fmt::Debug for Errno {
     }
 }
 
-/// Defines the constants, as [`Errno`]'s and as names of this module.
+/// Defines [`Errno`]'s constants.
 macro_rules! errnos {
     ($($(#[$doc:meta])* $name:ident = $n:literal;)*) => {
-        $($(#[$doc])* pub const $name: Errno = Errno($n);)*
         impl Errno {
             $($(#[$doc])* pub const $name: Errno = Errno($n);)*
         }
@@ -87,14 +87,10 @@ errnos! {
     EISDIR = 21;
     /// Invalid argument.
     EINVAL = 22;
-    /// Too many open files in system.
-    ENFILE = 23;
     /// Too many open files.
     EMFILE = 24;
     /// Inappropriate ioctl for device.
     ENOTTY = 25;
-    /// Text file busy.
-    ETXTBSY = 26;
     /// File too large.
     EFBIG = 27;
     /// No space left on device.
@@ -107,90 +103,24 @@ errnos! {
     EMLINK = 31;
     /// Broken pipe.
     EPIPE = 32;
-    /// Numerical argument out of domain.
-    EDOM = 33;
     /// Numerical result out of range.
     ERANGE = 34;
-    /// Resource deadlock avoided.
-    EDEADLK = 35;
     /// File name too long.
     ENAMETOOLONG = 36;
-    /// No locks available.
-    ENOLCK = 37;
     /// Function not implemented.
     ENOSYS = 38;
     /// Directory not empty.
     ENOTEMPTY = 39;
     /// Too many levels of symbolic links.
     ELOOP = 40;
-    /// No message of desired type.
-    ENOMSG = 42;
-    /// Identifier removed.
-    EIDRM = 43;
-    /// No data available.
-    ENODATA = 61;
-    /// Timer expired.
-    ETIME = 62;
-    /// Protocol error.
-    EPROTO = 71;
-    /// Bad message.
-    EBADMSG = 74;
     /// Value too large for defined data type.
     EOVERFLOW = 75;
-    /// Invalid or incomplete multibyte character.
-    EILSEQ = 84;
-    /// Too many users.
-    EUSERS = 87;
-    /// Socket operation on non-socket.
-    ENOTSOCK = 88;
-    /// Destination address required.
-    EDESTADDRREQ = 89;
-    /// Message too long.
-    EMSGSIZE = 90;
-    /// Protocol wrong type for socket.
-    EPROTOTYPE = 91;
-    /// Protocol not available.
-    ENOPROTOOPT = 92;
-    /// Protocol not supported.
-    EPROTONOSUPPORT = 93;
-    /// Socket type not supported.
-    ESOCKTNOSUPPORT = 94;
     /// Operation not supported.
     EOPNOTSUPP = 95;
-    /// Address family not supported by protocol.
-    EAFNOSUPPORT = 97;
-    /// Address already in use.
-    EADDRINUSE = 98;
-    /// Cannot assign requested address.
-    EADDRNOTAVAIL = 99;
-    /// Software caused connection abort.
-    ECONNABORTED = 103;
-    /// Connection reset by peer.
-    ECONNRESET = 104;
-    /// No buffer space available.
-    ENOBUFS = 105;
-    /// Transport endpoint is already connected.
-    EISCONN = 106;
-    /// Transport endpoint is not connected.
-    ENOTCONN = 107;
     /// Connection timed out.
     ETIMEDOUT = 110;
-    /// Connection refused.
-    ECONNREFUSED = 111;
-    /// Operation already in progress.
-    EALREADY = 114;
-    /// Operation now in progress.
-    EINPROGRESS = 115;
     /// Stale file handle.
     ESTALE = 116;
-    /// Disk quota exceeded.
-    EDQUOT = 122;
-    /// Operation canceled.
-    ECANCELED = 125;
-    /// Owner died.
-    EOWNERDEAD = 130;
-    /// State not recoverable.
-    ENOTRECOVERABLE = 131;
     /// Kernel only: interrupted by a signal; restart if the handler has `SA_RESTART`.
     ERESTARTSYS = 512;
     /// Kernel only: interrupted by a signal; restart in any case.

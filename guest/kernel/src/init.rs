@@ -6,7 +6,10 @@ use crate::{drivers, fs, mm, sched, task, time};
 /// Brings up the rest, starts init, and becomes the idle task.
 pub fn run() -> ! {
     let command_line = boot::command_line();
-    if command_line.split_ascii_whitespace().any(|word| word == "norandmaps") {
+    if command_line
+        .split_ascii_whitespace()
+        .any(|word| word == "norandmaps")
+    {
         mm::space::set_randomise(false);
     }
     time::init();

@@ -70,7 +70,10 @@ pub fn raw(bytes: &[u8]) {
 
 /// Writes one formatted line; [`klog!`] calls it.
 pub fn line(args: fmt::Arguments<'_>) {
-    let mut line = Line { bytes: [0; BUFFER], len: 0 };
+    let mut line = Line {
+        bytes: [0; BUFFER],
+        len: 0,
+    };
     // Line's write_str never fails; an error could only come from a Display of ours.
     let _ = line.write_fmt(args);
     let _ = line.write_str("\n");

@@ -50,6 +50,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             FatalReason::Panic,
             format_args!("panic at {}:{}: {}", at.file(), at.line(), info.message()),
         ),
-        None => die(FatalReason::Panic, format_args!("panic: {}", info.message())),
+        None => die(
+            FatalReason::Panic,
+            format_args!("panic: {}", info.message()),
+        ),
     }
 }

@@ -58,7 +58,10 @@ pub(super) fn init() {
             if base & BASE_ENABLE == 0 {
                 cpu::wrmsr(cpu::MSR_APIC_BASE, base | BASE_ENABLE);
             }
-            PAGE.store(mmio::map(base & 0xf_ffff_f000, 4096) as usize, Ordering::Relaxed);
+            PAGE.store(
+                mmio::map(base & 0xf_ffff_f000, 4096) as usize,
+                Ordering::Relaxed,
+            );
         }
     }
     write(SPURIOUS_VECTOR, 0x100 | u32::from(SPURIOUS));
@@ -66,7 +69,10 @@ pub(super) fn init() {
     write(LVT_LINT1, MASKED);
     write(DIVIDE, DIVIDE_BY_1);
     write(LVT_TIMER, u32::from(TIMER));
-    SCALE.store(((u128::from(timer_khz()) << 32) / 1_000_000) as u64, Ordering::Relaxed);
+    SCALE.store(
+        ((u128::from(timer_khz()) << 32) / 1_000_000) as u64,
+        Ordering::Relaxed,
+    );
 }
 
 /// The timer's frequency in kHz: gnomon's boot facts, else 1 GHz, as in QEMU and KVM.
@@ -90,13 +96,9 @@ pub(super) fn current_count() -> u32 {
 /// One timer interrupt (vector [`TIMER`]) in `ns` nanoseconds; later settings replace earlier
 /// ones. Longer than the counter reaches: fires early, and the clock code sets it again.
 pub fn set_timer(ns: u64) {
-    let count = (u128::from(ns) * u128::from(SCALE.load(Ordering::Relaxed)) >> 32).clamp(1, u128::from(u32::MAX));
+    let count = ((u128::from(ns) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32)
+        .clamp(1, u128::from(u32::MAX));
     write(INITIAL_COUNT, count as u32);
-}
-
-/// No timer interrupt any more.
-pub fn stop_timer() {
-    write(INITIAL_COUNT, 0);
 }
 
 /// The interrupt being handled is done.
@@ -106,5 +108,9 @@ pub fn eoi() {
 
 /// This processor's APIC id.
 pub fn id() -> u32 {
-    if PAGE.load(Ordering::Relaxed) == 0 { read(ID) } else { read(ID) >> 24 }
+    if PAGE.load(Ordering::Relaxed) == 0 {
+        read(ID)
+    } else {
+        read(ID) >> 24
+    }
 }

@@ -308,11 +308,6 @@ pub fn kernel_root() -> u64 {
     image_to_phys(&raw const boot_pml4 as usize)
 }
 
-/// Goes on with the kernel's own tables.
-pub fn activate_kernel_root() {
-    mm::space::activate_kernel();
-}
-
 /// The tables built here that `mm` goes on with.
 pub(crate) fn root_table() -> *mut u64 {
     (&raw mut boot_pml4).cast()
@@ -365,7 +360,10 @@ pub fn memory_map() -> &'static [MemoryMapEntry] {
     let info = start_info();
     // SAFETY: the loader's array, never reused.
     unsafe {
-        core::slice::from_raw_parts(mm::phys_to_virt(info.memory_map).cast(), info.memory_map_entries as usize)
+        core::slice::from_raw_parts(
+            mm::phys_to_virt(info.memory_map).cast(),
+            info.memory_map_entries as usize,
+        )
     }
 }
 
@@ -377,17 +375,25 @@ fn strings(gpa: u64, len: u64) -> impl Iterator<Item = &'static [u8]> {
         // SAFETY: gnomon's boot structures, below 1 MiB, never reused.
         unsafe { core::slice::from_raw_parts(mm::phys_to_virt(gpa), len as usize) }
     };
-    bytes.split_inclusive(|&b| b == 0).map(|s| s.strip_suffix(&[0]).unwrap_or(s))
+    bytes
+        .split_inclusive(|&b| b == 0)
+        .map(|s| s.strip_suffix(&[0]).unwrap_or(s))
 }
 
 /// init's arguments; empty under a loader that gives none.
 pub fn init_args() -> impl Iterator<Item = &'static [u8]> {
-    facts().map(|f| strings(f.init_args, f.init_args_len)).into_iter().flatten()
+    facts()
+        .map(|f| strings(f.init_args, f.init_args_len))
+        .into_iter()
+        .flatten()
 }
 
 /// init's environment.
 pub fn init_env() -> impl Iterator<Item = &'static [u8]> {
-    facts().map(|f| strings(f.init_env, f.init_env_len)).into_iter().flatten()
+    facts()
+        .map(|f| strings(f.init_env, f.init_env_len))
+        .into_iter()
+        .flatten()
 }
 
 /// First Rust code: on the boot stack, at the link address, interrupts off.

@@ -19,10 +19,23 @@ impl Context {
     ///
     /// # Safety
     /// The stack is mapped, unused, 16-byte aligned at its top and at least a page deep.
-    pub unsafe fn for_new_task(stack_top: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> Context {
+    pub unsafe fn for_new_task(
+        stack_top: usize,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Context {
         // r15 r14 r13 r12 rbx rbp, return address, as `switch` pops them; one word of padding so
         // that the trampoline runs with an aligned stack.
-        let words = [0, 0, 0, arg, entry as usize, 0, start as *const () as usize, 0];
+        let words = [
+            0,
+            0,
+            0,
+            arg,
+            entry as usize,
+            0,
+            start as *const () as usize,
+            0,
+        ];
         let rsp = stack_top - size_of_val(&words);
         // SAFETY: by the caller's promise.
         unsafe { core::ptr::write(rsp as *mut [usize; 8], words) };
@@ -33,7 +46,13 @@ impl Context {
 /// First code of a new task: `rbx(r12)`.
 #[unsafe(naked)]
 unsafe extern "C" fn start() {
-    naked_asm!("sub rsp, 8", "and rsp, -16", "mov rdi, r12", "call rbx", "ud2");
+    naked_asm!(
+        "sub rsp, 8",
+        "and rsp, -16",
+        "mov rdi, r12",
+        "call rbx",
+        "ud2"
+    );
 }
 
 /// Saves the running context in `prev` and continues `next`; returns when somebody switches back.

@@ -1,9 +1,9 @@
 //! Control registers, MSRs, CPUID, and what this processor offers.
 
-use gnomon_abi::boot::NO_XSAVE_IN_RING0;
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, CpuidResult};
 use core::sync::atomic::{AtomicU32, Ordering};
+use gnomon_abi::boot::NO_XSAVE_IN_RING0;
 
 /// IA32_APIC_BASE.
 pub const MSR_APIC_BASE: u32 = 0x1b;
@@ -32,7 +32,9 @@ pub const EFER_SCE: u64 = 1;
 pub unsafe fn rdmsr(msr: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: by the caller's promise no #GP.
-    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -58,14 +60,6 @@ pub fn read_cr2() -> usize {
     let value: usize;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
-
-/// The page-table root.
-pub fn read_cr3() -> u64 {
-    let value: u64;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
@@ -154,7 +148,16 @@ const CR4_SMEP: u64 = 1 << 20;
 pub fn init() {
     let leaf1 = cpuid(1, 0);
     let max = cpuid(0, 0).eax;
-    let leaf7 = if max >= 7 { cpuid(7, 0) } else { CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 } };
+    let leaf7 = if max >= 7 {
+        cpuid(7, 0)
+    } else {
+        CpuidResult {
+            eax: 0,
+            ebx: 0,
+            ecx: 0,
+            edx: 0,
+        }
+    };
     let mut features = 0;
     let mut cr4 = read_cr4() | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     if leaf1.ecx & 1 << 26 != 0 && !super::boot::has_quirk(NO_XSAVE_IN_RING0) {

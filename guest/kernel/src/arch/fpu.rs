@@ -37,7 +37,9 @@ pub(super) fn init() {
     }
     let components = cpu::cpuid(0xd, 0).eax & WANTED;
     // SAFETY: CR4.OSXSAVE is on and the bits are offered by CPUID; AVX-512's come together.
-    unsafe { asm!("xsetbv", in("ecx") 0, in("eax") components, in("edx") 0, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") components, in("edx") 0, options(nomem, nostack, preserves_flags))
+    };
     COMPONENTS.store(components, Ordering::Relaxed);
     // EBX: size for what XCR0 enables now.
     let size = (cpu::cpuid(0xd, 0).ebx as usize).clamp(LEGACY + 64, FpuState::MAX_SIGNAL_IMAGE - 4);
@@ -70,7 +72,9 @@ impl FpuState {
     pub fn new() -> FpuState {
         let layout = layout();
         // SAFETY: the size is not zero.
-        let Some(area) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        let Some(area) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
+            handle_alloc_error(layout)
+        };
         let mut state = FpuState { area };
         state.reset();
         state
@@ -83,7 +87,11 @@ impl FpuState {
         unsafe {
             self.area.as_ptr().write_bytes(0, size);
             self.area.as_ptr().cast::<u16>().write(INITIAL_FCW);
-            self.area.as_ptr().add(24).cast::<u32>().write(INITIAL_MXCSR);
+            self.area
+                .as_ptr()
+                .add(24)
+                .cast::<u32>()
+                .write(INITIAL_MXCSR);
         }
     }
 
@@ -121,7 +129,10 @@ impl FpuState {
     pub fn duplicate(&self) -> FpuState {
         let copy = FpuState::new();
         // SAFETY: both areas have the same size.
-        unsafe { copy.area.copy_from_nonoverlapping(self.area, layout().size()) };
+        unsafe {
+            copy.area
+                .copy_from_nonoverlapping(self.area, layout().size())
+        };
         copy
     }
 
@@ -144,7 +155,8 @@ impl FpuState {
             let size = (len - 4) as u32;
             image[SOFTWARE..SOFTWARE + 4].copy_from_slice(&MAGIC1.to_le_bytes());
             image[SOFTWARE + 4..SOFTWARE + 8].copy_from_slice(&(len as u32).to_le_bytes());
-            image[SOFTWARE + 8..SOFTWARE + 16].copy_from_slice(&u64::from(components).to_le_bytes());
+            image[SOFTWARE + 8..SOFTWARE + 16]
+                .copy_from_slice(&u64::from(components).to_le_bytes());
             image[SOFTWARE + 16..SOFTWARE + 20].copy_from_slice(&size.to_le_bytes());
             image[len - 4..].copy_from_slice(&MAGIC2.to_le_bytes());
         }
@@ -156,7 +168,9 @@ impl FpuState {
     /// which the processor would fault. Without the magic numbers the FXSAVE part alone counts.
     pub fn set_signal_image(&mut self, image: &[u8]) -> KResult<()> {
         let len = FpuState::signal_image_size();
-        let word = |at: usize| u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]])
+        };
         if image.len() != len || word(24) & !MXCSR_MASK != 0 {
             return Err(Errno::EINVAL);
         }

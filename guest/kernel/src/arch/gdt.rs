@@ -111,7 +111,10 @@ pub(super) fn init(cpu: &'static PerCpu) {
         let gdt = &mut *cpu.gdt.as_ptr();
         gdt.0[8] = 103 | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         gdt.0[9] = base >> 32;
-        let pointer = TablePointer { limit: size_of::<Gdt>() as u16 - 1, base: gdt.0.as_ptr() as u64 };
+        let pointer = TablePointer {
+            limit: size_of::<Gdt>() as u16 - 1,
+            base: gdt.0.as_ptr() as u64,
+        };
         asm!(
             "lgdt [{pointer}]",
             // CS by IRETQ: far jumps are off limits.

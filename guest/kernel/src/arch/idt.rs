@@ -41,7 +41,11 @@ const fn table() -> [Gate; 256] {
             _ => 0,
         };
         // INT3, INTO and the old system call may be raised by programs.
-        let dpl = if n == 3 || n == 4 || n == SYSCALL_INT as u64 { 3 } else { 0 };
+        let dpl = if n == 3 || n == 4 || n == SYSCALL_INT as u64 {
+            3
+        } else {
+            0
+        };
         let target = IMAGE_BASE + n * 16;
         gates[n as usize] = Gate {
             low: target & 0xffff
@@ -58,7 +62,12 @@ const fn table() -> [Gate; 256] {
 
 /// Loads the table.
 pub(super) fn init() {
-    let pointer = TablePointer { limit: 4095, base: core::ptr::from_ref(&IDT) as u64 };
+    let pointer = TablePointer {
+        limit: 4095,
+        base: core::ptr::from_ref(&IDT) as u64,
+    };
     // SAFETY: the table is constant and its stubs exist (kernel.ld puts them first).
-    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+    unsafe {
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
+    };
 }

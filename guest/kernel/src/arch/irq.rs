@@ -11,7 +11,8 @@ const VECTORS: usize = 64;
 /// A handler: runs on the interrupted task's kernel stack with interrupts off and must not sleep.
 pub type Handler = fn();
 
-static HANDLERS: [AtomicPtr<()>; VECTORS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; VECTORS];
+static HANDLERS: [AtomicPtr<()>; VECTORS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; VECTORS];
 static COUNTS: [AtomicU64; VECTORS] = [const { AtomicU64::new(0) }; VECTORS];
 
 /// Calls `handler` at each interrupt of `vector` (from `idt::DEVICE_BASE` on, 64 of them).
@@ -19,9 +20,14 @@ static COUNTS: [AtomicU64; VECTORS] = [const { AtomicU64::new(0) }; VECTORS];
 pub fn register(vector: u8, handler: Handler) -> KResult<()> {
     let slot = usize::from(vector).wrapping_sub(usize::from(idt::DEVICE_BASE));
     let slot = HANDLERS.get(slot).ok_or(Errno::EINVAL)?;
-    slot.compare_exchange(core::ptr::null_mut(), handler as *mut (), Ordering::Release, Ordering::Relaxed)
-        .map(|_| ())
-        .map_err(|_| Errno::EBUSY)
+    slot.compare_exchange(
+        core::ptr::null_mut(),
+        handler as *mut (),
+        Ordering::Release,
+        Ordering::Relaxed,
+    )
+    .map(|_| ())
+    .map_err(|_| Errno::EBUSY)
 }
 
 /// How often `vector` has come (for /proc/interrupts).

@@ -30,12 +30,20 @@ pub fn rtc_ns() -> u64 {
     }
     let value = |register| {
         let v = u64::from(read(register));
-        if status & BINARY != 0 { v } else { (v >> 4) * 10 + (v & 15) }
+        if status & BINARY != 0 {
+            v
+        } else {
+            (v >> 4) * 10 + (v & 15)
+        }
     };
     let (second, minute, hour) = (value(0), value(2), value(4) & 0x7f);
     let (day, month, year) = (value(7), value(8), 2000 + value(9));
     // Days from the civil date (H. Hinnant, "chrono-compatible low-level date algorithms").
-    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (y, m) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
     let days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day.max(1) - 1 - 719_468;
     (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000
 }

@@ -39,9 +39,3 @@ pub fn set_gs_base(address: usize) {
     // SAFETY: the kernel's own GS base is in IA32_GS_BASE.
     unsafe { cpu::wrmsr(cpu::MSR_KERNEL_GS_BASE, address as u64) };
 }
-
-/// The program's GS base.
-pub fn gs_base() -> usize {
-    // SAFETY: the register exists in 64-bit mode.
-    unsafe { cpu::rdmsr(cpu::MSR_KERNEL_GS_BASE) as usize }
-}

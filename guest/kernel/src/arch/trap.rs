@@ -63,13 +63,6 @@ const _: () = {
     assert!(core::mem::offset_of!(TrapFrame, rip) == 128);
 };
 
-impl TrapFrame {
-    /// Whether the trap came from ring 3.
-    pub fn is_user(&self) -> bool {
-        self.cs & 3 != 0
-    }
-}
-
 /// An exception that a program raised and that the kernel did not resolve.
 #[derive(Clone, Copy, Debug)]
 pub struct Exception {
@@ -99,7 +92,9 @@ pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
 pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
     if vector == PAGE_FAULT {
         let address = cpu::read_cr2();
-        let Err(fault) = user_page_fault(address, frame.orig_rax) else { return };
+        let Err(fault) = user_page_fault(address, frame.orig_rax) else {
+            return;
+        };
         exception(frame, PAGE_FAULT, address, Some(fault));
     } else if vector >= FIRST_INTERRUPT {
         if vector == usize::from(idt::SYSCALL_INT) {
@@ -110,7 +105,9 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
     } else {
         if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) {
             let mut bytes = [0; 2];
-            if mm::copy_from_user(&mut bytes, frame.rip).is_ok() && bytes == [0xcd, idt::SYSCALL_INT] {
+            if mm::copy_from_user(&mut bytes, frame.rip).is_ok()
+                && bytes == [0xcd, idt::SYSCALL_INT]
+            {
                 frame.rip += 2;
                 syscall::dispatch_int80(frame);
                 return;
@@ -121,18 +118,35 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
 }
 
 fn exception(frame: &mut TrapFrame, vector: usize, addr: usize, fault: Option<Fault>) {
-    let error = if vector == DEBUG { 0 } else { frame.orig_rax as u64 };
+    let error = if vector == DEBUG {
+        0
+    } else {
+        frame.orig_rax as u64
+    };
     // No system call to restart: the signal code looks at this.
     frame.orig_rax = usize::MAX;
-    task::user_exception(frame, Exception { vector: vector as u8, error, addr, fault });
+    task::user_exception(
+        frame,
+        Exception {
+            vector: vector as u8,
+            error,
+            addr,
+            fault,
+        },
+    );
 }
 
 /// Resolves a page fault of the running program.
 fn user_page_fault(address: usize, error: usize) -> Result<(), Fault> {
-    let access = Access { write: error & 2 != 0, exec: error & 16 != 0 };
+    let access = Access {
+        write: error & 2 != 0,
+        exec: error & 16 != 0,
+    };
     match task::current_space() {
         Some(space) => space.fault(address, access),
-        None => Err(Fault::Segv { code: mm::SEGV_MAPERR }),
+        None => Err(Fault::Segv {
+            code: mm::SEGV_MAPERR,
+        }),
     }
 }
 
@@ -166,7 +180,10 @@ pub(super) extern "C" fn kernel_trap(frame: &mut TrapFrame, vector: usize) {
             frame.rip = fixup;
             return;
         }
-        klog!("kernel: page fault at {address:#x}, error {:#x}", frame.orig_rax);
+        klog!(
+            "kernel: page fault at {address:#x}, error {:#x}",
+            frame.orig_rax
+        );
     } else if vector >= FIRST_INTERRUPT {
         interrupt(vector as u8);
         return;
@@ -188,11 +205,14 @@ fn die(frame: &TrapFrame) -> ! {
 
 /// NMI, double fault or machine check.
 pub(super) extern "C" fn fatal_trap(frame: &TrapFrame, vector: usize) -> ! {
-    klog!("kernel: exception {vector} ({})", match vector {
-        2 => "NMI",
-        8 => "double fault: kernel stack overflow?",
-        _ => "machine check",
-    });
+    klog!(
+        "kernel: exception {vector} ({})",
+        match vector {
+            2 => "NMI",
+            8 => "double fault: kernel stack overflow?",
+            _ => "machine check",
+        }
+    );
     die(frame)
 }
 

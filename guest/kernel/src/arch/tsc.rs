@@ -21,7 +21,7 @@ pub fn read() -> u64 {
 #[inline]
 pub fn now_ns() -> u64 {
     let ticks = read().wrapping_sub(BASE.load(Ordering::Relaxed));
-    (u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed)) >> 32) as u64
+    ((u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32) as u64
 }
 
 /// Sets the clock's rate: from gnomon's boot facts, or measured against the local APIC's timer.
@@ -31,7 +31,10 @@ pub(super) fn init() {
         Some(facts) if facts.tsc_khz != 0 => facts.tsc_khz,
         _ => measure_khz(),
     };
-    SCALE.store(((1_000_000u128 << 32) / u128::from(khz.max(1))) as u64, Ordering::Relaxed);
+    SCALE.store(
+        ((1_000_000u128 << 32) / u128::from(khz.max(1))) as u64,
+        Ordering::Relaxed,
+    );
 }
 
 /// Counter frequency against one millisecond of the APIC timer.

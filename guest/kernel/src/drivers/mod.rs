@@ -144,7 +144,10 @@ fn start(index: usize, device: Announced) {
             return;
         }
         kind => {
-            crate::klog!("virtio: no driver for the {kind:?} device at {:#x}", device.base);
+            crate::klog!(
+                "virtio: no driver for the {kind:?} device at {:#x}",
+                device.base
+            );
             return;
         }
     };
@@ -158,7 +161,10 @@ fn start(index: usize, device: Announced) {
             }
         }
         Err(error) => {
-            crate::klog!("virtio: device at {:#x} cannot be used: {error:?}", device.base);
+            crate::klog!(
+                "virtio: device at {:#x} cannot be used: {error:?}",
+                device.base
+            );
         }
     }
 }
@@ -170,9 +176,8 @@ fn negotiate(transport: &mut MmioTransport<'static>, wanted: u64) -> u64 {
     transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
     let agreed = transport.read_device_features() & (wanted | FEATURE_VERSION_1);
     transport.write_driver_features(agreed);
-    transport.set_status(
-        DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK,
-    );
+    transport
+        .set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK);
     transport.set_guest_page_size(virtio_drivers::PAGE_SIZE as u32);
     agreed
 }

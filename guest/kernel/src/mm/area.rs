@@ -29,11 +29,6 @@ impl Prot {
         Prot(bits as u8 & 7)
     }
 
-    /// The `PROT_` bits.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
     /// Both.
     pub const fn with(self, other: Prot) -> Prot {
         Prot(self.0 | other.0)
@@ -51,7 +46,11 @@ impl Prot {
             0 => table::HELD,
             _ => table::PRESENT | table::USER | table::ACCESSED,
         };
-        if self.contains(Prot::EXEC) { bits } else { bits | table::NO_EXECUTE }
+        if self.contains(Prot::EXEC) {
+            bits
+        } else {
+            bits | table::NO_EXECUTE
+        }
     }
 }
 
@@ -94,7 +93,9 @@ pub(super) struct SharedPages {
 
 impl SharedPages {
     pub(super) fn new() -> SharedPages {
-        SharedPages { pages: SpinLock::new(BTreeMap::new()) }
+        SharedPages {
+            pages: SpinLock::new(BTreeMap::new()),
+        }
     }
 
     /// The page at `index`, made if it was never touched.

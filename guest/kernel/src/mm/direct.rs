@@ -6,8 +6,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{DIRECT_MAP, DIRECT_MAP_SIZE};
+use super::phys_to_virt;
 use super::table::{ACCESSED, DIRTY, GLOBAL, HUGE, PRESENT, WRITE};
-use super::{phys_to_virt, virt_to_phys};
 use crate::arch::boot;
 
 /// Entries filled by one fault.
@@ -46,7 +46,8 @@ pub fn init(end: u64, area: u64) {
     for n in 0..directories(end) {
         // SAFETY: the table has 512 entries, and memory ends below 512 GiB (`mm::init`).
         unsafe {
-            *boot::direct_table().add(n as usize + 1) = (area + n * 4096) | PRESENT | WRITE | ACCESSED;
+            *boot::direct_table().add(n as usize + 1) =
+                (area + n * 4096) | PRESENT | WRITE | ACCESSED;
         }
     }
 }
@@ -54,7 +55,12 @@ pub fn init(end: u64, area: u64) {
 /// A page fault in the kernel: fills the direct map if the address lies there and was not filled
 /// yet. False: the fault means something else.
 pub fn fault(address: usize, error: usize) -> bool {
-    let Some(offset) = address.checked_sub(DIRECT_MAP).filter(|&o| o < DIRECT_MAP_SIZE) else { return false };
+    let Some(offset) = address
+        .checked_sub(DIRECT_MAP)
+        .filter(|&o| o < DIRECT_MAP_SIZE)
+    else {
+        return false;
+    };
     let end = END.load(Ordering::Relaxed);
     if error & 1 != 0 || offset as u64 >= end {
         return false;
@@ -73,13 +79,10 @@ pub fn fault(address: usize, error: usize) -> bool {
         }
         // SAFETY: an entry of the directory; every processor would write the same.
         unsafe {
-            directory.add(first + n).write_volatile(gpa | PRESENT | WRITE | ACCESSED | DIRTY | HUGE | GLOBAL);
+            directory
+                .add(first + n)
+                .write_volatile(gpa | PRESENT | WRITE | ACCESSED | DIRTY | HUGE | GLOBAL);
         }
     }
     true
-}
-
-/// gpa of an address in the direct map or in the kernel's image.
-pub fn kernel_to_phys(address: usize) -> u64 {
-    if address >= super::layout::KERNEL_IMAGE { boot::image_to_phys(address) } else { virt_to_phys(address as *const u8) }
 }

@@ -39,7 +39,11 @@ pub enum Fault {
 
 impl From<Errno> for Fault {
     fn from(e: Errno) -> Fault {
-        if e == Errno::ENOMEM { Fault::Oom } else { Fault::Bus }
+        if e == Errno::ENOMEM {
+            Fault::Oom
+        } else {
+            Fault::Bus
+        }
     }
 }
 
@@ -68,7 +72,13 @@ fn copy_of(gpa: u64) -> KResult<Frame> {
     }
     let copy = Frame::alloc()?;
     // SAFETY: two different frames, one of them new.
-    unsafe { core::ptr::copy_nonoverlapping(super::phys_to_virt(gpa).cast::<u64>(), copy.as_ptr().cast(), PAGE / 8) };
+    unsafe {
+        core::ptr::copy_nonoverlapping(
+            super::phys_to_virt(gpa).cast::<u64>(),
+            copy.as_ptr().cast(),
+            PAGE / 8,
+        )
+    };
     Ok(copy)
 }
 
@@ -85,9 +95,16 @@ impl AddressSpace {
 impl Inner {
     #[inline]
     fn fault(&mut self, address: usize, access: Access) -> Result<(), Fault> {
-        let Some(index) = self.find_or_grow(address) else { return Err(Fault::Segv { code: SEGV_MAPERR }) };
+        let Some(index) = self.find_or_grow(address) else {
+            return Err(Fault::Segv { code: SEGV_MAPERR });
+        };
         let page = address & !(PAGE - 1);
-        let Inner { areas, tables, resident, .. } = self;
+        let Inner {
+            areas,
+            tables,
+            resident,
+            ..
+        } = self;
         let area = &mut areas[index];
         let allowed = if access.write {
             area.prot.contains(Prot::WRITE)
@@ -110,7 +127,9 @@ impl Inner {
             };
             tables.fill(entry, value);
             *resident += 1;
-            if !access.write && let Source::File(inode) = &area.source {
+            if !access.write
+                && let Source::File(inode) = &area.source
+            {
                 *resident += map_around(area, &**inode, tables, page);
             }
             return Ok(());
@@ -167,7 +186,9 @@ fn map_around(area: &Area, inode: &dyn Inode, tables: &mut Tables, page: usize) 
     let mut mapped = 0;
     inode.cached_pages(first, area.page_index(end), &mut |index, frame| {
         // A group never crosses a page table, so the entry's table is there.
-        let Some(entry) = tables.entry(start + (index - first) as usize * PAGE) else { return };
+        let Some(entry) = tables.entry(start + (index - first) as usize * PAGE) else {
+            return;
+        };
         // SAFETY: a leaf entry of our tables.
         if unsafe { *entry } == 0 {
             tables.fill(entry, frame.clone().into_raw() | bits);

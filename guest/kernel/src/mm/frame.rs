@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use gnomon_frames::{Buddy, FrameMeta, MemMap};
 
 use super::layout::PAGE;
-pub use super::{phys_to_virt, virt_to_phys};
+pub use super::phys_to_virt;
 use crate::errno::{Errno, KResult};
 use crate::sync::SpinLock;
 
@@ -234,7 +234,9 @@ impl Frame {
                 return Err(Errno::ENOMEM);
             }
         }
-        let frame = from(&mut a).and_then(NonZeroU32::new).ok_or(Errno::ENOMEM)?;
+        let frame = from(&mut a)
+            .and_then(NonZeroU32::new)
+            .ok_or(Errno::ENOMEM)?;
         drop(a);
         let frame = Frame(frame);
         frame.count().store(1, Ordering::Relaxed);

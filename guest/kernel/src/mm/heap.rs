@@ -10,7 +10,9 @@ use super::{phys_to_virt, virt_to_phys};
 use crate::sync::SpinLock;
 
 /// Object sizes.
-const SIZES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 800, 1024, 1360, 2048];
+const SIZES: [usize; 14] = [
+    16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 800, 1024, 1360, 2048,
+];
 /// Largest object that comes from a slab.
 const LARGEST: usize = 2048;
 
@@ -62,7 +64,11 @@ static HEAP: Heap = Heap;
 /// Size that a slab must offer: beyond 16, alignment is that of the powers of two.
 #[inline]
 fn slab_size(layout: Layout) -> usize {
-    if layout.align() <= 16 { layout.size() } else { layout.size().max(layout.align()).next_power_of_two() }
+    if layout.align() <= 16 {
+        layout.size()
+    } else {
+        layout.size().max(layout.align()).next_power_of_two()
+    }
 }
 
 /// Order of the block that holds `size` bytes.
@@ -86,10 +92,13 @@ unsafe impl GlobalAlloc for Heap {
         if let Some(object) = slab.alloc(frame::map(), &Direct) {
             return object;
         }
-        let Some(gpa) = alloc_pages(0) else { return core::ptr::null_mut() };
+        let Some(gpa) = alloc_pages(0) else {
+            return core::ptr::null_mut();
+        };
         // SAFETY: a fresh frame.
         unsafe { slab.grow(frame::map(), (gpa >> 12) as u32) };
-        slab.alloc(frame::map(), &Direct).unwrap_or(core::ptr::null_mut())
+        slab.alloc(frame::map(), &Direct)
+            .unwrap_or(core::ptr::null_mut())
     }
 
     #[inline]
@@ -125,6 +134,10 @@ pub struct SlabInfo {
 pub fn slabs() -> impl Iterator<Item = SlabInfo> {
     SLABS.iter().map(|slab| {
         let slab = slab.lock();
-        SlabInfo { size: slab.size(), used: slab.used(), frames: slab.frames() }
+        SlabInfo {
+            size: slab.size(),
+            used: slab.used(),
+            frames: slab.frames(),
+        }
     })
 }

@@ -4,7 +4,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layout::{DEVICE_WINDOW, PAGE};
 use super::phys_to_virt;
-use super::table::{ACCESSED, CACHE_DISABLE, DIRTY, NO_EXECUTE, PRESENT, USER, WRITE, WRITE_THROUGH};
+use super::table::{
+    ACCESSED, CACHE_DISABLE, DIRTY, NO_EXECUTE, PRESENT, USER, WRITE, WRITE_THROUGH,
+};
 use crate::arch::boot;
 
 /// Pages of the window that [`map`] may use; the gate and a guard lie behind them.
@@ -25,7 +27,7 @@ pub fn map(gpa: u64, size: usize) -> *mut u8 {
         unsafe {
             boot::device_table()
                 .add(first + n)
-                .write_volatile((gpa & !(PAGE as u64 - 1)) + (n * PAGE) as u64 | flags);
+                .write_volatile(((gpa & !(PAGE as u64 - 1)) + (n * PAGE) as u64) | flags);
         }
     }
     (DEVICE_WINDOW + first * PAGE + offset) as *mut u8

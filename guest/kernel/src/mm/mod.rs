@@ -24,14 +24,10 @@ pub mod user_copy;
 mod word_key;
 
 pub use area::{AreaInfo, Backing, MapKind, Prot};
-pub use fault::{Access, Fault, SEGV_ACCERR, SEGV_MAPERR};
+pub use fault::{Access, Fault, SEGV_MAPERR};
 pub use frame::{Frame, alloc_pages, can_allocate, free_frames, free_pages, total_frames};
-pub use remap::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
-pub use space::{AddressSpace, Fixed, Usage};
-pub use user::{
-    Pod, cmpxchg_user_u32, copy_from_user, copy_to_user, read_user, read_user_string, update_user_u32, write_user,
-    zero_user,
-};
+pub use space::{AddressSpace, Fixed};
+pub use user::copy_from_user;
 
 use gnomon_frames::{FrameMeta, MemMap};
 
@@ -65,10 +61,19 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
         memory_map
             .iter()
             .filter(|e| e.kind == RAM)
-            .map(|e| (e.address.max(LOW_MEMORY).next_multiple_of(page), (e.address + e.size) & !(page - 1)))
+            .map(|e| {
+                (
+                    e.address.max(LOW_MEMORY).next_multiple_of(page),
+                    (e.address + e.size) & !(page - 1),
+                )
+            })
             .filter(|(start, end)| start < end)
     };
-    let end = usable().map(|(_, end)| end).max().unwrap_or(0).min(DIRECT_MAP_SIZE as u64);
+    let end = usable()
+        .map(|(_, end)| end)
+        .max()
+        .unwrap_or(0)
+        .min(DIRECT_MAP_SIZE as u64);
     let image_start = boot::image_to_phys(layout::KERNEL_IMAGE);
     let area = boot::image_end_phys().next_multiple_of(page);
     let entries = area + direct::directories(end) * page;
@@ -91,7 +96,11 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
         if start < image_start && end > image_start {
             frame::add(start, image_start);
         }
-        let start = if end > image_start && start < reserved_end { reserved_end } else { start };
+        let start = if end > image_start && start < reserved_end {
+            reserved_end
+        } else {
+            start
+        };
         if start < end {
             frame::add(start, end);
         }

@@ -1,10 +1,10 @@
 //! `mremap`: resizing and moving mappings.
 
+use super::area::{Area, Source};
 use super::frame;
 use super::layout::PAGE;
 use super::space::{AddressSpace, Inner, check_range, page_up};
 use super::table::Gather;
-use super::area::{Area, Source};
 use crate::errno::{Errno, KResult};
 
 /// The mapping may move.
@@ -20,9 +20,16 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL`: alignment, flags, sizes, overlap. `EFAULT`: the old range is not one mapping.
     /// `ENOMEM`: no room.
-    pub fn remap(&self, old: usize, old_len: usize, new_len: usize, flags: usize, new: usize) -> KResult<usize> {
+    pub fn remap(
+        &self,
+        old: usize,
+        old_len: usize,
+        new_len: usize,
+        flags: usize,
+        new: usize,
+    ) -> KResult<usize> {
         let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-        if old % PAGE != 0 || new_len == 0 || flags & !known != 0 {
+        if !old.is_multiple_of(PAGE) || new_len == 0 || flags & !known != 0 {
             return Err(Errno::EINVAL);
         }
         if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) != 0 && flags & MREMAP_MAYMOVE == 0 {
@@ -35,7 +42,10 @@ impl AddressSpace {
         }
         let old_end = check_range(old, old_len).map_err(|_| Errno::EINVAL)?;
         let mut inner = self.inner.lock();
-        let index = inner.find(old).filter(|&i| inner.areas[i].start <= old).ok_or(Errno::EFAULT)?;
+        let index = inner
+            .find(old)
+            .filter(|&i| inner.areas[i].start <= old)
+            .ok_or(Errno::EFAULT)?;
         let area = &inner.areas[index];
         if old_len == 0 {
             // A second view of a shared mapping.
@@ -63,7 +73,13 @@ impl AddressSpace {
                 return Err(Errno::ENOMEM);
             }
         }
-        inner.relocate(old, old_len, new_len, fixed.then_some(new), flags & MREMAP_DONTUNMAP != 0)
+        inner.relocate(
+            old,
+            old_len,
+            new_len,
+            fixed.then_some(new),
+            flags & MREMAP_DONTUNMAP != 0,
+        )
     }
 }
 
@@ -79,7 +95,9 @@ impl Inner {
     /// Extends the area at `index`, which must end at `end`, where it is. False: no room there.
     fn extend(&mut self, index: usize, end: usize, more: usize) -> KResult<bool> {
         let area = &self.areas[index];
-        let Ok(new_end) = check_range(end, more) else { return Ok(false) };
+        let Ok(new_end) = check_range(end, more) else {
+            return Ok(false);
+        };
         if area.end != end || self.overlaps(end, new_end) {
             return Ok(false);
         }
@@ -90,9 +108,19 @@ impl Inner {
     }
 
     /// Moves a mapping, with its pages.
-    fn relocate(&mut self, old: usize, old_len: usize, new_len: usize, new: Option<usize>, keep: bool) -> KResult<usize> {
+    fn relocate(
+        &mut self,
+        old: usize,
+        old_len: usize,
+        new_len: usize,
+        new: Option<usize>,
+        keep: bool,
+    ) -> KResult<usize> {
         let index = self.position(old);
-        self.check_growth(&self.areas[index], new_len.saturating_sub(if keep { 0 } else { old_len }))?;
+        self.check_growth(
+            &self.areas[index],
+            new_len.saturating_sub(if keep { 0 } else { old_len }),
+        )?;
         let start = match new {
             Some(start) => {
                 self.unmap(start, start + new_len)?;
@@ -111,7 +139,9 @@ impl Inner {
         let moved = old_len.min(new_len);
         let mut lost = Gather::new(&self.tables);
         let mut taken = alloc::vec::Vec::new();
-        self.tables.clear(old, old + moved, &mut |address, entry| taken.push((address, entry)));
+        self.tables.clear(old, old + moved, &mut |address, entry| {
+            taken.push((address, entry))
+        });
         if !taken.is_empty() {
             self.tables.flush_all();
         }

@@ -102,7 +102,9 @@ fn random_offset(bits: u32) -> usize {
     let mut state = RANDOM.lock();
     if SEEDED.swap(1, Ordering::Relaxed) == 0 {
         let seed = rand::seed();
-        let word = u64::from_le_bytes([seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15]]);
+        let word = u64::from_le_bytes([
+            seed[8], seed[9], seed[10], seed[11], seed[12], seed[13], seed[14], seed[15],
+        ]);
         *state = word | 1;
     }
     // xorshift64*: layouts need to be unpredictable to a program, not to a cryptographer.
@@ -130,7 +132,7 @@ pub(super) fn page_up(len: usize) -> Option<usize> {
 
 /// Checks a range that a program named: aligned, not empty after rounding, in the program's half.
 pub(super) fn check_range(address: usize, len: usize) -> KResult<usize> {
-    if address % PAGE != 0 {
+    if !address.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let len = page_up(len).ok_or(Errno::ENOMEM)?;
@@ -156,7 +158,11 @@ impl AddressSpace {
                 tables,
                 pages: 0,
                 resident: 0,
-                limits: Limits { address_space: usize::MAX, stack: STACK_ROOM, data: usize::MAX },
+                limits: Limits {
+                    address_space: usize::MAX,
+                    stack: STACK_ROOM,
+                    data: usize::MAX,
+                },
                 brk_start: 0,
                 brk: 0,
                 mmap_base,
@@ -193,7 +199,11 @@ impl AddressSpace {
 
     /// Sets limits in bytes (`RLIMIT_AS`, `RLIMIT_STACK`, `RLIMIT_DATA`); `usize::MAX`: none.
     pub fn set_limits(&self, address_space: usize, stack: usize, data: usize) {
-        self.inner.lock().limits = Limits { address_space, stack, data };
+        self.inner.lock().limits = Limits {
+            address_space,
+            stack,
+            data,
+        };
     }
 
     /// A copy for a child: private pages are shared until one side writes.
@@ -228,17 +238,20 @@ impl AddressSpace {
                 continue;
             }
             let (tables, resident) = (&mut child.tables, &mut child.resident);
-            result = parent.tables.visit(area.start, area.end, &mut |address, entry| {
-                let slot = tables.entry_or_create(address)?;
-                protected |= *entry & WRITE != 0;
-                *entry &= !WRITE;
-                // SAFETY: looks at the parent's reference without taking it.
-                let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(*entry & ADDRESS) });
-                let _ = Frame::clone(&frame).into_raw();
-                tables.fill(slot, *entry);
-                *resident += 1;
-                Ok(())
-            });
+            result = parent
+                .tables
+                .visit(area.start, area.end, &mut |address, entry| {
+                    let slot = tables.entry_or_create(address)?;
+                    protected |= *entry & WRITE != 0;
+                    *entry &= !WRITE;
+                    // SAFETY: looks at the parent's reference without taking it.
+                    let frame =
+                        core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(*entry & ADDRESS) });
+                    let _ = Frame::clone(&frame).into_raw();
+                    tables.fill(slot, *entry);
+                    *resident += 1;
+                    Ok(())
+                });
             if result.is_err() {
                 break;
             }
@@ -261,13 +274,24 @@ impl AddressSpace {
     /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `ENOMEM`: no room, over
     /// a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
     /// something is there. `EPERM`: a fixed address below [`USER_START`].
-    pub fn map(&self, address: Option<usize>, fixed: Fixed, len: usize, prot: Prot, kind: MapKind) -> KResult<usize> {
+    pub fn map(
+        &self,
+        address: Option<usize>,
+        fixed: Fixed,
+        len: usize,
+        prot: Prot,
+        kind: MapKind,
+    ) -> KResult<usize> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        let len = page_up(len).filter(|&l| l <= USER_END).ok_or(Errno::ENOMEM)?;
+        let len = page_up(len)
+            .filter(|&l| l <= USER_END)
+            .ok_or(Errno::ENOMEM)?;
         let (source, offset, grows_down) = match kind.backing {
-            Backing::Anonymous if kind.shared => (Source::Shared(Arc::new(SharedPages::new())), 0, false),
+            Backing::Anonymous if kind.shared => {
+                (Source::Shared(Arc::new(SharedPages::new())), 0, false)
+            }
             Backing::Anonymous => (Source::Anonymous, 0, false),
             Backing::Stack => (Source::Anonymous, 0, true),
             Backing::File { inode, offset } => {
@@ -368,15 +392,22 @@ impl AddressSpace {
     /// Touches the pages of a range (`MAP_POPULATE`, `MAP_LOCKED`); what cannot be had is left to
     /// later faults.
     pub fn populate(&self, address: usize, len: usize) {
-        let Ok(end) = check_range(address, len) else { return };
+        let Ok(end) = check_range(address, len) else {
+            return;
+        };
         for page in (address..end).step_by(PAGE) {
             let write = {
                 let mut inner = self.inner.lock();
-                let Some(index) = inner.find(page) else { return };
+                let Some(index) = inner.find(page) else {
+                    return;
+                };
                 let area = &inner.areas[index];
                 area.prot.contains(Prot::WRITE) && !area.shared
             };
-            if self.fault(page, super::Access { write, exec: false }).is_err() {
+            if self
+                .fault(page, super::Access { write, exec: false })
+                .is_err()
+            {
                 return;
             }
         }
@@ -389,10 +420,17 @@ impl AddressSpace {
         let mut inner = self.inner.lock();
         inner.require_mapped(address, end)?;
         let mut pages = Vec::new();
-        pages.try_reserve((end - address) / PAGE).map_err(|_| Errno::ENOMEM)?;
+        pages
+            .try_reserve((end - address) / PAGE)
+            .map_err(|_| Errno::ENOMEM)?;
         for page in (address..end).step_by(PAGE) {
             // SAFETY: a leaf entry of our tables.
-            pages.push(inner.tables.entry(page).is_some_and(|entry| unsafe { *entry != 0 }) as u8);
+            pages.push(
+                inner
+                    .tables
+                    .entry(page)
+                    .is_some_and(|entry| unsafe { *entry != 0 }) as u8,
+            );
         }
         Ok(pages)
     }
@@ -408,7 +446,10 @@ impl AddressSpace {
                 break;
             }
             // SAFETY: a leaf entry of our tables.
-            let entry = inner.tables.entry(at & !(PAGE - 1)).map_or(0, |entry| unsafe { *entry });
+            let entry = inner
+                .tables
+                .entry(at & !(PAGE - 1))
+                .map_or(0, |entry| unsafe { *entry });
             if entry & PRESENT == 0 {
                 break;
             }
@@ -436,8 +477,15 @@ impl AddressSpace {
         if address < inner.brk_start || address > USER_END {
             return inner.brk;
         }
-        let (old, new) = (inner.brk.next_multiple_of(PAGE), address.next_multiple_of(PAGE));
-        let done = if new > old { inner.grow_heap(old, new) } else { inner.unmap(new, old) };
+        let (old, new) = (
+            inner.brk.next_multiple_of(PAGE),
+            address.next_multiple_of(PAGE),
+        );
+        let done = if new > old {
+            inner.grow_heap(old, new)
+        } else {
+            inner.unmap(new, old)
+        };
         if done.is_ok() {
             inner.brk = address;
         }
@@ -470,7 +518,11 @@ impl AddressSpace {
     /// Sizes.
     pub fn usage(&self) -> Usage {
         let inner = self.inner.lock();
-        let mut usage = Usage { size: inner.pages, resident: inner.resident, ..Usage::default() };
+        let mut usage = Usage {
+            size: inner.pages,
+            resident: inner.resident,
+            ..Usage::default()
+        };
         for area in &inner.areas {
             let pages = area.pages();
             if area.grows_down {
@@ -523,7 +575,9 @@ impl Inner {
 
     /// Areas that share addresses with `start..end`.
     pub fn overlapping(&self, start: usize, end: usize) -> impl Iterator<Item = &Area> {
-        self.areas[self.position(start)..].iter().take_while(move |area| area.start < end)
+        self.areas[self.position(start)..]
+            .iter()
+            .take_while(move |area| area.start < end)
     }
 
     /// Whether some area shares addresses with `start..end`.
@@ -540,12 +594,20 @@ impl Inner {
             }
             at = area.end;
         }
-        if at >= end { Ok(()) } else { Err(Errno::ENOMEM) }
+        if at >= end {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
     }
 
     /// `ENOMEM` if `more` bytes would exceed the limit of the address space.
     pub fn check_limit(&self, more: usize) -> KResult<()> {
-        if self.pages + more / PAGE > self.limits.address_space / PAGE { Err(Errno::ENOMEM) } else { Ok(()) }
+        if self.pages + more / PAGE > self.limits.address_space / PAGE {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     /// A free place for `len` bytes: at the hint if that is free, else below the stack, downwards.
@@ -554,12 +616,16 @@ impl Inner {
             let end = hint.checked_add(len).filter(|&end| end <= USER_END);
             if let Some(end) = end
                 && !self.overlaps(hint, end)
-                && self.areas.get(self.position(hint)).is_none_or(|a| !a.grows_down || end + STACK_GAP <= a.start)
+                && self
+                    .areas
+                    .get(self.position(hint))
+                    .is_none_or(|a| !a.grows_down || end + STACK_GAP <= a.start)
             {
                 return Some(hint);
             }
         }
-        self.gap_below(self.mmap_base, len).or_else(|| self.gap_below(USER_END, len))
+        self.gap_below(self.mmap_base, len)
+            .or_else(|| self.gap_below(USER_END, len))
     }
 
     /// The highest gap of `len` bytes below `ceiling`.
@@ -568,10 +634,16 @@ impl Inner {
             if area.end < ceiling && ceiling - area.end >= len {
                 return Some(ceiling - len);
             }
-            let start = if area.grows_down { area.start.saturating_sub(STACK_GAP) } else { area.start };
+            let start = if area.grows_down {
+                area.start.saturating_sub(STACK_GAP)
+            } else {
+                area.start
+            };
             ceiling = ceiling.min(start);
         }
-        ceiling.checked_sub(len).filter(|&start| start >= USER_START)
+        ceiling
+            .checked_sub(len)
+            .filter(|&start| start >= USER_START)
     }
 
     /// Adds an area to a free place; joins it with its neighbours where they continue each other.
@@ -586,7 +658,8 @@ impl Inner {
 
     /// Joins the area at `index` with its neighbours if they continue each other.
     fn join(&mut self, index: usize) {
-        if index + 1 < self.areas.len() && self.areas[index].continues_with(&self.areas[index + 1]) {
+        if index + 1 < self.areas.len() && self.areas[index].continues_with(&self.areas[index + 1])
+        {
             let next = self.areas.remove(index + 1);
             self.areas[index].end = next.end;
             self.areas[index].private_pages |= next.private_pages;
@@ -629,7 +702,11 @@ impl Inner {
         self.split(start)?;
         self.split(end)?;
         let first = self.position(start);
-        let last = first + self.areas[first..].iter().take_while(|area| area.start < end).count();
+        let last = first
+            + self.areas[first..]
+                .iter()
+                .take_while(|area| area.start < end)
+                .count();
         for index in first..last {
             let (from, to) = (self.areas[index].start, self.areas[index].end);
             self.clear(from, to);
@@ -676,8 +753,10 @@ impl Inner {
     /// Drops the pages of private areas in a range; they are zero, or the file's, again.
     fn discard(&mut self, start: usize, end: usize) -> KResult<()> {
         let mapped = self.require_mapped(start, end);
-        let ranges: Vec<(usize, usize)> =
-            self.overlapping(start, end).map(|area| (area.start.max(start), area.end.min(end))).collect();
+        let ranges: Vec<(usize, usize)> = self
+            .overlapping(start, end)
+            .map(|area| (area.start.max(start), area.end.min(end)))
+            .collect();
         for (from, to) in ranges {
             self.clear(from, to);
         }

@@ -79,7 +79,11 @@ impl Tables {
             // SAFETY: both are root tables, 512 entries.
             unsafe { *entries(root).add(slot) = *boot::root_table().add(slot) };
         }
-        Ok(Tables { root, cached_region: usize::MAX, cached: core::ptr::null_mut() })
+        Ok(Tables {
+            root,
+            cached_region: usize::MAX,
+            cached: core::ptr::null_mut(),
+        })
     }
 
     /// CR3's value.
@@ -161,8 +165,17 @@ impl Tables {
 
     /// Calls `visit` for all leaf entries in `start..end` that are not zero. It may change, but
     /// not empty them.
-    pub fn visit(&mut self, start: usize, end: usize, visit: &mut impl FnMut(usize, &mut u64) -> KResult<()>) -> KResult<()> {
-        if start < end { visit_level(self.root, 39, start, end, visit) } else { Ok(()) }
+    pub fn visit(
+        &mut self,
+        start: usize,
+        end: usize,
+        visit: &mut impl FnMut(usize, &mut u64) -> KResult<()>,
+    ) -> KResult<()> {
+        if start < end {
+            visit_level(self.root, 39, start, end, visit)
+        } else {
+            Ok(())
+        }
     }
 
     /// Drops the translations of `start..end` on this processor, if these tables are in use.
@@ -203,7 +216,13 @@ impl Drop for Tables {
     }
 }
 
-fn clear_level(table: u64, shift: u32, start: usize, end: usize, taken: &mut impl FnMut(usize, u64)) {
+fn clear_level(
+    table: u64,
+    shift: u32,
+    start: usize,
+    end: usize,
+    taken: &mut impl FnMut(usize, u64),
+) {
     let (first, last) = (start >> shift & 511, (end - 1) >> shift & 511);
     let base = start & !((512usize << shift) - 1);
     let mut left = *count(table);
@@ -280,7 +299,13 @@ fn visit_level(
         if shift == 12 {
             visit(address, slot)?;
         } else {
-            visit_level(*slot & ADDRESS, shift - 9, start.max(address), end.min(address + (1 << shift)), visit)?;
+            visit_level(
+                *slot & ADDRESS,
+                shift - 9,
+                start.max(address),
+                end.min(address + (1 << shift)),
+                visit,
+            )?;
         }
     }
     Ok(())
@@ -299,7 +324,13 @@ pub struct Gather {
 impl Gather {
     /// For entries taken out of `tables`.
     pub fn new(tables: &Tables) -> Gather {
-        Gather { root: tables.root, active: tables.is_active(), len: 0, pages: [0; FEW], frames: [0; 64] }
+        Gather {
+            root: tables.root,
+            active: tables.is_active(),
+            len: 0,
+            pages: [0; FEW],
+            frames: [0; 64],
+        }
     }
 
     /// Takes over one entry's frame.
@@ -320,7 +351,9 @@ impl Gather {
                 // SAFETY: the tables in use now.
                 unsafe { cpu::write_cr3(self.root) };
             } else {
-                self.pages[..self.len].iter().for_each(|&page| cpu::invlpg(page));
+                self.pages[..self.len]
+                    .iter()
+                    .for_each(|&page| cpu::invlpg(page));
             }
         }
         for &gpa in &self.frames[..self.len] {

@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::layout::{PAGE, USER_END};
-use super::user_copy::{user_cmpxchg_u32, user_copy_bytes, user_load_u32, user_scan_string, user_zero_bytes};
+use super::user_copy::{
+    user_cmpxchg_u32, user_copy_bytes, user_load_u32, user_scan_string, user_zero_bytes,
+};
 use crate::errno::{Errno, KResult};
 
 /// Types that any bytes make a valid value of, without padding that would leak the kernel's data.
@@ -38,7 +40,11 @@ fn check(address: usize, len: usize) -> KResult<()> {
 
 #[inline]
 fn done(left: usize) -> KResult<()> {
-    if left == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// Copies from the program.
@@ -80,7 +86,13 @@ pub fn read_user<T: Pod>(from: usize) -> KResult<T> {
 pub fn write_user<T: Pod>(to: usize, value: &T) -> KResult<()> {
     check(to, size_of::<T>())?;
     // SAFETY: as in `copy_to_user`; a Pod has no padding.
-    done(unsafe { user_copy_bytes(to as *mut u8, core::ptr::from_ref(value).cast(), size_of::<T>()) })
+    done(unsafe {
+        user_copy_bytes(
+            to as *mut u8,
+            core::ptr::from_ref(value).cast(),
+            size_of::<T>(),
+        )
+    })
 }
 
 /// Reads a string up to its NUL, which is not part of the result. `ENAMETOOLONG`: no NUL within
@@ -93,7 +105,11 @@ pub fn read_user_string(from: usize, max: usize) -> KResult<Vec<u8>> {
         let at = from + len;
         let limit = (PAGE - at % PAGE).min(room - len);
         if limit == 0 {
-            return Err(if room == max { Errno::ENAMETOOLONG } else { Errno::EFAULT });
+            return Err(if room == max {
+                Errno::ENAMETOOLONG
+            } else {
+                Errno::EFAULT
+            });
         }
         // SAFETY: reads in the program's half; faults are caught.
         let part = unsafe { user_scan_string(at as *const u8, limit) };
@@ -118,7 +134,7 @@ pub fn read_user_string(from: usize, max: usize) -> KResult<Vec<u8>> {
 
 /// `EFAULT` unless a 32-bit word at the address could be the program's, `EINVAL` if unaligned.
 fn check_word(at: usize) -> KResult<()> {
-    if at % 4 != 0 {
+    if !at.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     check(at, 4)
@@ -136,7 +152,8 @@ pub fn cmpxchg_user_u32(at: usize, expected: u32, new: u32) -> KResult<u32> {
 pub fn update_user_u32(at: usize, update: impl Fn(u32) -> u32) -> KResult<u32> {
     check_word(at)?;
     // SAFETY: as in `cmpxchg_user_u32`.
-    let mut old = u32::try_from(unsafe { user_load_u32(at as *const u32) }).map_err(|_| Errno::EFAULT)?;
+    let mut old =
+        u32::try_from(unsafe { user_load_u32(at as *const u32) }).map_err(|_| Errno::EFAULT)?;
     loop {
         let found = cmpxchg_user_u32(at, old, update(old))?;
         if found == old {

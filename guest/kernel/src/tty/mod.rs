@@ -280,9 +280,7 @@ impl Tty {
                 Err(_) => break,
             };
             out.clear();
-            self.discipline
-                .lock()
-                .process_output(&chunk[..n], &mut out);
+            self.discipline.lock().process_output(&chunk[..n], &mut out);
             if let Err(e) = self.console.write(&mut WriteBuf::kernel(&out)) {
                 return if written > 0 { Ok(written) } else { Err(e) };
             }

@@ -368,10 +368,9 @@ impl Inode for ProcInode {
                 let file = process.files.lock().get(fd).map_err(|_| Errno::ENOENT)?;
                 Ok(match file.dentry() {
                     Some(dentry) => dentry.clone(),
-                    None => Dentry::new_unnamed(
-                        file.inode().clone(),
-                        &process::describe_file(&file),
-                    ),
+                    None => {
+                        Dentry::new_unnamed(file.inode().clone(), &process::describe_file(&file))
+                    }
                 })
             })),
             _ => None,
