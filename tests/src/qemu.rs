@@ -139,8 +139,9 @@ impl Qemu {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// QEMU with the guest; its standard input and output are console 0.
-    fn command(&self, console: &str) -> Command {
+    /// QEMU with the guest, as a command to start: its standard input and output are console 0, which is
+    /// a `console` (`stream` or `tty`).
+    pub fn command(&self, console: &str) -> Command {
         let devices = [
             "virtio-serial-device,id=s0,max_ports=1",
             "virtio-serial-device,id=s1,max_ports=1",
