@@ -318,7 +318,10 @@ pub(super) fn execute(cpu: &mut VirtCpu, platform: &mut impl Platform, i: &Instr
                 let new = get(cpu, platform, i, 1)?;
                 set(cpu, platform, i, 0, new)?;
             } else {
-                set(cpu, platform, i, 0, old)?;
+                // Memory is written back; a register keeps even its upper half.
+                if i.op_kind(0) == OpKind::Memory {
+                    set(cpu, platform, i, 0, old)?;
+                }
                 set_register(cpu, accumulator, old)?;
             }
             DONE

@@ -20,10 +20,10 @@ fn write_cr(
                 return Err(Exception::GP0.into());
             }
             let value = (value & cr0::ALL) | cr0::ET;
-            let invalid = (value & cr0::PG != 0 && value & cr0::PE == 0)
-                || (value & cr0::NW != 0 && value & cr0::CD == 0)
-                // Paging cannot be turned off in 64-bit mode.
-                || value & cr0::PG == 0;
+            // Paging cannot be turned off in 64-bit mode.
+            let invalid = value & cr0::PG == 0
+                || value & cr0::PE == 0
+                || (value & cr0::NW != 0 && value & cr0::CD == 0);
             if invalid {
                 return Err(Exception::GP0.into());
             }

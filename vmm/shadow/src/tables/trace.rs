@@ -5,15 +5,18 @@ use std::collections::HashMap;
 
 use super::entry::{ADDRESS, P, PAGE, PS};
 
+/// Entries of true tables: page and index.
+type Entries = Vec<(u32, u16)>;
+
 /// The traced tables, and all true entries that map pages.
 #[derive(Default)]
 pub(super) struct Tracer {
     /// gpa of a guest table → number of table pages that shadow it.
     traced: HashMap<u64, u32>,
     /// gpa of a 4 KiB page → entries that map it.
-    small: HashMap<u64, Vec<(u32, u16)>>,
+    small: HashMap<u64, Entries>,
     /// gpa of a 2 MiB page → entries that map it.
-    large: HashMap<u64, Vec<(u32, u16)>>,
+    large: HashMap<u64, Entries>,
 }
 
 const LARGE: u64 = 512 * PAGE;
@@ -45,7 +48,7 @@ impl Tracer {
     }
 
     /// The entries that map the page at `gpa`: 4 KiB ones, then 2 MiB ones.
-    pub(super) fn mappings(&self, gpa: u64) -> (Vec<(u32, u16)>, Vec<(u32, u16)>) {
+    pub(super) fn mappings(&self, gpa: u64) -> (Entries, Entries) {
         let get = |map: &HashMap<u64, Vec<_>>, key| map.get(&key).cloned().unwrap_or_default();
         (
             get(&self.small, gpa & ADDRESS),
@@ -53,11 +56,7 @@ impl Tracer {
         )
     }
 
-    fn map_of(
-        &mut self,
-        level: u8,
-        value: u64,
-    ) -> Option<(&mut HashMap<u64, Vec<(u32, u16)>>, u64)> {
+    fn map_of(&mut self, level: u8, value: u64) -> Option<(&mut HashMap<u64, Entries>, u64)> {
         match level {
             _ if value & P == 0 => None,
             1 => Some((&mut self.small, value & ADDRESS)),

@@ -142,7 +142,7 @@ impl Mode {
         match access.kind {
             Kind::Read => true,
             Kind::Write => writable || (!access.user && !self.wp),
-            Kind::Fetch => !no_execute && !(self.smep && !access.user && user),
+            Kind::Fetch => !(no_execute || self.smep && !access.user && user),
         }
     }
 }
