@@ -20,7 +20,22 @@ impl<D: BlockDevice> Ext2<D> {
     /// Allocate a block: `goal` itself if it is free, else the next one. With `spread`, the next
     /// free run is preferred.
     pub(crate) fn alloc_block(&mut self, goal: u64, spread: bool) -> Result<u64, D> {
-        self.alloc_run(goal, if spread { NEW_RUN } else { 1 }, 1)
+        if spread {
+            return self.alloc_run(goal, NEW_RUN, 1);
+        }
+        // Most files grow at their end, and most find the next block free.
+        let number = goal as u32;
+        if (u64::from(self.geometry.first_data_block)..u64::from(self.geometry.blocks))
+            .contains(&goal)
+        {
+            let group = self.geometry.group_of(number);
+            let bit = (number - self.geometry.group_start(group)) as usize;
+            let bitmap = u64::from(self.groups[group as usize].block_bitmap());
+            if !get(&self.buffer(bitmap, Kind::Bitmap)?.data, bit) {
+                return self.take_blocks(group, bit, 1);
+            }
+        }
+        self.alloc_run(goal, 1, 1)
     }
 
     /// Allocate the first `take` blocks of a free run of `want` blocks near `goal`, or, if there
@@ -90,6 +105,9 @@ impl<D: BlockDevice> Ext2<D> {
         }
         let index = geometry.group_of(block);
         let group = &self.groups[index as usize];
+        if block >= group.system_end {
+            return false;
+        }
         let table = group.inode_table();
         block == group.block_bitmap()
             || block == group.inode_bitmap()

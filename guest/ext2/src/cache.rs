@@ -72,6 +72,7 @@ impl Cache {
         block as usize % BUCKETS
     }
 
+    #[inline]
     fn find(&self, block: u64) -> Option<usize> {
         let mut slot = self.buckets[Self::bucket(block)];
         while slot != NONE {
@@ -85,6 +86,7 @@ impl Cache {
     }
 
     /// The buffer of `block`, read from the device if it is not here.
+    #[inline]
     pub fn get<D: BlockDevice>(
         &mut self,
         device: &D,
@@ -93,16 +95,7 @@ impl Cache {
     ) -> Result<&mut Buffer, D::Error> {
         let slot = match self.find(block) {
             Some(slot) => slot,
-            None => {
-                let slot = self.take_slot();
-                let at = block * self.block_size as u64;
-                if let Err(error) = device.read(at, &mut self.slots[slot].data) {
-                    self.vacant.push(slot as u32);
-                    return Err(error);
-                }
-                self.insert(slot, block, kind);
-                slot
-            }
+            None => self.load(device, block, kind)?,
         };
         let buffer = &mut self.slots[slot];
         buffer.used = true;
@@ -110,20 +103,42 @@ impl Cache {
     }
 
     /// Like [`Cache::get`], for a change: the buffer becomes dirty.
+    #[inline]
     pub fn get_mut<D: BlockDevice>(
         &mut self,
         device: &D,
         block: u64,
         kind: Kind,
     ) -> Result<&mut Buffer, D::Error> {
-        self.get(device, block, kind)?;
-        // Just put there.
-        let slot = self.find(block).unwrap_or(0);
-        if !self.slots[slot].dirty {
-            self.slots[slot].dirty = true;
+        let slot = match self.find(block) {
+            Some(slot) => slot,
+            None => self.load(device, block, kind)?,
+        };
+        let buffer = &mut self.slots[slot];
+        buffer.used = true;
+        if !buffer.dirty {
+            buffer.dirty = true;
             self.dirty += 1;
         }
-        Ok(&mut self.slots[slot])
+        Ok(buffer)
+    }
+
+    /// Read a block that is not here.
+    #[cold]
+    fn load<D: BlockDevice>(
+        &mut self,
+        device: &D,
+        block: u64,
+        kind: Kind,
+    ) -> Result<usize, D::Error> {
+        let slot = self.take_slot();
+        let at = block * self.block_size as u64;
+        if let Err(error) = device.read(at, &mut self.slots[slot].data) {
+            self.vacant.push(slot as u32);
+            return Err(error);
+        }
+        self.insert(slot, block, kind);
+        Ok(slot)
     }
 
     /// A zeroed, dirty buffer for a block that has just been allocated.

@@ -51,12 +51,13 @@ pub(crate) fn broken<E>(what: &'static str) -> Error<E> {
 impl<D: BlockDevice> Ext2<D> {
     /// Check that `dir` is a directory; returns its number of blocks.
     pub(crate) fn directory_blocks(&mut self, dir: InodeNumber) -> Result<u32, D> {
-        if self.kind(dir)? != FileKind::Directory {
-            return Err(Error::NotDirectory);
-        }
         let block_size = self.geometry.block_size as u32;
         let limit = self.geometry.blocks;
-        let size = u32_at(self.slot(dir.0)?, inode::SIZE);
+        let (kind, slot) = self.live(dir)?;
+        if kind != FileKind::Directory {
+            return Err(Error::NotDirectory);
+        }
+        let size = u32_at(slot, inode::SIZE);
         if !size.is_multiple_of(block_size) || size / block_size > limit {
             return Err(Error::Corrupt("a directory has an impossible size"));
         }
@@ -247,7 +248,7 @@ impl<D: BlockDevice> Ext2<D> {
     fn append_block(&mut self, dir: InodeNumber, blocks: u32) -> Result<u64, D> {
         let size = (u64::from(blocks) + 1) * self.geometry.block_size as u64;
         let size = u32::try_from(size).map_err(|_| Error::FileTooBig)?;
-        let block = self.map_alloc_inner(dir, u64::from(blocks))?;
+        let block = self.add_block(dir, u64::from(blocks))?;
         dirent::empty_block(&mut self.cache.fresh(block).data);
         put_u32(self.slot_mut(dir.0)?, inode::SIZE, size);
         Ok(block)

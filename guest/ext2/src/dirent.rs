@@ -85,6 +85,9 @@ pub(crate) fn find<'a>(
     inodes: u32,
     name: &[u8],
 ) -> Result<Option<Entry<'a>>, &'static str> {
+    let Some(&last) = name.last() else {
+        return Ok(None);
+    };
     let mut offset = start;
     while let Some(header) = data.get(offset..offset + HEADER) {
         let len = usize::from(u16_at(header, 4));
@@ -92,14 +95,18 @@ pub(crate) fn find<'a>(
         if len < HEADER + 4 || !len.is_multiple_of(4) || end > data.len() {
             return Err(BROKEN);
         }
-        if usize::from(header[6]) == name.len()
-            && data[offset + HEADER..end].starts_with(name)
-            && u32_at(header, 0) != 0
-        {
-            return entries(&data[offset..], inodes)
-                .next()
-                .transpose()
-                .map(|entry| entry.map(|entry| Entry { offset, ..entry }));
+        if usize::from(header[6]) == name.len() {
+            // Names that begin alike are more common than names that end alike.
+            let here = &data[offset + HEADER..end];
+            if here.get(name.len() - 1) == Some(&last)
+                && here.starts_with(name)
+                && u32_at(header, 0) != 0
+            {
+                return entries(&data[offset..], inodes)
+                    .next()
+                    .transpose()
+                    .map(|entry| entry.map(|entry| Entry { offset, ..entry }));
+            }
         }
         offset = end;
     }

@@ -153,6 +153,8 @@ pub(crate) enum Problem {
 pub(crate) struct Group {
     raw: [u8; GROUP_SIZE],
     pub dirty: bool,
+    /// No block from this one on holds the file system's own structures.
+    pub system_end: u32,
     /// No inode below this index is free.
     pub inode_hint: u32,
 }
@@ -288,6 +290,7 @@ impl<D: BlockDevice> Ext2<D> {
             let mut group = Group {
                 raw: [0; GROUP_SIZE],
                 dirty: false,
+                system_end: 0,
                 inode_hint: 0,
             };
             group.raw.copy_from_slice(raw);
@@ -305,6 +308,10 @@ impl<D: BlockDevice> Ext2<D> {
                     "a group descriptor points outside its group",
                 ));
             }
+            group.system_end = (table + geometry.table_blocks)
+                .max(group.block_bitmap() + 1)
+                .max(group.inode_bitmap() + 1)
+                .max(geometry.group_start(index) + 1 + geometry.descriptor_blocks);
             self.groups.push(group);
         }
         Ok(())

@@ -4,7 +4,7 @@ use crate::{
     BlockDevice, Error, Ext2, FileKind, Inode, InodeNumber, NewInode, SetAttr, Timestamp,
     cache::Kind,
     fs::Result,
-    layout::{inode, put_time, put_u16, put_u32, time_at, u16_at, u32_at},
+    layout::{has_extra, inode, put_time, put_u16, put_u32, time_at, u16_at, u32_at},
 };
 use alloc::vec::Vec;
 
@@ -38,14 +38,24 @@ impl<D: BlockDevice> Ext2<D> {
         Ok(&mut self.buffer_mut(block, Kind::Table)?.data[offset..offset + size])
     }
 
-    /// The kind of an inode that must be in use.
-    pub(crate) fn kind(&mut self, ino: InodeNumber) -> Result<FileKind, D> {
-        let slot = self.slot(ino.0)?;
-        let (mode, links) = (u16_at(slot, inode::MODE), u16_at(slot, inode::LINKS));
-        if links == 0 && !self.orphans.contains(&ino.0) {
+    /// Kind and bytes of an inode that must be in use.
+    pub(crate) fn live(&mut self, ino: InodeNumber) -> Result<(FileKind, &[u8]), D> {
+        let (block, offset) = self.locate(ino.0)?;
+        let size = self.geometry.inode_size;
+        let buffer = self.cache.get(&self.device, block, Kind::Table)?;
+        let slot = &buffer.data[offset..offset + size];
+        if u16_at(slot, inode::LINKS) == 0 && !self.orphans.contains(&ino.0) {
             return Err(Error::Stale);
         }
-        FileKind::from_mode(mode).ok_or(Error::Corrupt("an inode's mode has no known kind"))
+        match FileKind::from_mode(u16_at(slot, inode::MODE)) {
+            Some(kind) => Ok((kind, slot)),
+            None => Err(Error::Corrupt("an inode's mode has no known kind")),
+        }
+    }
+
+    /// The kind of an inode that must be in use.
+    pub(crate) fn kind(&mut self, ino: InodeNumber) -> Result<FileKind, D> {
+        Ok(self.live(ino)?.0)
     }
 
     /// What the inode `ino` says.
@@ -53,8 +63,7 @@ impl<D: BlockDevice> Ext2<D> {
     /// # Errors
     /// [`Error::Stale`] if the inode is not in use.
     pub fn inode(&mut self, ino: InodeNumber) -> Result<Inode, D> {
-        let kind = self.kind(ino)?;
-        let slot = self.slot(ino.0)?;
+        let (kind, slot) = self.live(ino)?;
         let mut size = u64::from(u32_at(slot, inode::SIZE));
         if kind == FileKind::Regular {
             size |= u64::from(u32_at(slot, inode::SIZE_HIGH)) << 32;
@@ -66,6 +75,7 @@ impl<D: BlockDevice> Ext2<D> {
             _ => (0, 0),
         };
         let wide = |low, high| u32::from(u16_at(slot, low)) | u32::from(u16_at(slot, high)) << 16;
+        let extra = has_extra(slot);
         Ok(Inode {
             number: ino,
             mode: u16_at(slot, inode::MODE),
@@ -75,9 +85,9 @@ impl<D: BlockDevice> Ext2<D> {
             size,
             sectors: u64::from(u32_at(slot, inode::SECTORS)),
             links: u16_at(slot, inode::LINKS),
-            atime: time_at(slot, inode::ATIME, inode::ATIME_EXTRA),
-            mtime: time_at(slot, inode::MTIME, inode::MTIME_EXTRA),
-            ctime: time_at(slot, inode::CTIME, inode::CTIME_EXTRA),
+            atime: time_at(slot, extra, inode::ATIME, inode::ATIME_EXTRA),
+            mtime: time_at(slot, extra, inode::MTIME, inode::MTIME_EXTRA),
+            ctime: time_at(slot, extra, inode::CTIME, inode::CTIME_EXTRA),
             rdev,
             flags: u32_at(slot, inode::FLAGS),
         })

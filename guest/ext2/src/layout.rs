@@ -137,18 +137,19 @@ pub(crate) fn put_u32(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Whether the slot of an inode has the field of extra precision that ends at `end`.
-fn has_extra(slot: &[u8], end: usize) -> bool {
-    slot.len() >= end
-        && slot.len() > inode::EXTRA_SIZE + 2
-        && 128 + usize::from(u16_at(slot, inode::EXTRA_SIZE)) >= end
+/// Whether an inode has the fields of extra precision for its times.
+#[inline]
+pub(crate) fn has_extra(slot: &[u8]) -> bool {
+    const END: usize = inode::CRTIME_EXTRA + 4;
+    slot.len() >= END && 128 + usize::from(u16_at(slot, inode::EXTRA_SIZE)) >= END
 }
 
 /// Read a time from an inode: 32 signed bits of seconds, and perhaps 2 more and the nanoseconds.
-pub(crate) fn time_at(slot: &[u8], field: usize, extra: usize) -> Timestamp {
+#[inline]
+pub(crate) fn time_at(slot: &[u8], has_extra: bool, field: usize, extra: usize) -> Timestamp {
     let mut sec = i64::from(u32_at(slot, field) as i32);
     let mut nsec = 0;
-    if has_extra(slot, extra + 4) {
+    if has_extra {
         let more = u32_at(slot, extra);
         sec += i64::from(more & 3) << 32;
         nsec = (more >> 2).min(999_999_999);
@@ -157,10 +158,11 @@ pub(crate) fn time_at(slot: &[u8], field: usize, extra: usize) -> Timestamp {
 }
 
 /// Store a time in an inode; what does not fit is cut off.
+#[inline]
 pub(crate) fn put_time(slot: &mut [u8], field: usize, extra: usize, time: Timestamp) {
     let low = time.sec as u32;
     put_u32(slot, field, low);
-    if has_extra(slot, extra + 4) {
+    if has_extra(slot) {
         let epoch = ((time.sec - i64::from(low as i32)) >> 32) as u32 & 3;
         put_u32(slot, extra, time.nsec << 2 | epoch);
     }

@@ -4,7 +4,7 @@ use crate::{
     BlockDevice, Error, Ext2, FileKind, InodeNumber, Timestamp,
     cache::Kind,
     fs::Result,
-    layout::{inode, put_u32, u16_at, u32_at},
+    layout::{inode, put_u32, u32_at},
 };
 
 /// Where the pointer to a file block is found: an index into the inode's pointers, then one for
@@ -65,26 +65,19 @@ impl<D: BlockDevice> Ext2<D> {
         mapped.min((1u64 << 41) - indirect * self.geometry.block_size as u64)
     }
 
-    /// The bytes of an inode that must be in use and have blocks, mapped as in ext2.
+    /// Kind and bytes of an inode that must be in use and have blocks, mapped as in ext2.
     fn mapped(&mut self, ino: InodeNumber) -> Result<(FileKind, &[u8]), D> {
-        let orphan = || self.orphans.contains(&ino.0);
-        let (block, offset) = self.locate(ino.0)?;
-        let size = self.geometry.inode_size;
-        let buffer = self.cache.get(&self.device, block, Kind::Table)?;
-        let slot = &buffer.data[offset..offset + size];
-        if u16_at(slot, inode::LINKS) == 0 && !orphan() {
-            return Err(Error::Stale);
+        let (kind, slot) = self.live(ino)?;
+        if !matches!(
+            kind,
+            FileKind::Regular | FileKind::Directory | FileKind::Symlink
+        ) {
+            return Err(Error::Invalid);
         }
-        match FileKind::from_mode(u16_at(slot, inode::MODE)) {
-            Some(kind @ (FileKind::Regular | FileKind::Directory | FileKind::Symlink)) => {
-                if u32_at(slot, inode::FLAGS) & inode::FLAGS_UNSUPPORTED != 0 {
-                    return Err(Error::Corrupt("an inode is mapped in an unknown way"));
-                }
-                Ok((kind, slot))
-            }
-            Some(_) => Err(Error::Invalid),
-            None => Err(Error::Corrupt("an inode's mode has no known kind")),
+        if u32_at(slot, inode::FLAGS) & inode::FLAGS_UNSUPPORTED != 0 {
+            return Err(Error::Corrupt("an inode is mapped in an unknown way"));
         }
+        Ok((kind, slot))
     }
 
     /// The device block (byte address divided by [`Ext2::block_size`]) of a file block; None for a
@@ -146,26 +139,27 @@ impl<D: BlockDevice> Ext2<D> {
     /// # Errors
     /// [`Error::NoSpace`], [`Error::FileTooBig`].
     pub fn map_alloc(&mut self, ino: InodeNumber, file_block: u64) -> Result<(u64, bool), D> {
-        if let Some(block) = self.map(ino, file_block)? {
-            return Ok((block, false));
-        }
-        self.begin(self.now)?;
-        let result = self.map_alloc_inner(ino, file_block);
-        self.finish(result).map(|block| (block, true))
+        let result = self.map_or_alloc(ino, file_block, true);
+        self.finish(result)
     }
 
-    /// Give the hole at `file_block` a block.
-    pub(crate) fn map_alloc_inner(&mut self, ino: InodeNumber, file_block: u64) -> Result<u64, D> {
-        let (kind, _) = self.mapped(ino)?;
-        if file_block >= self.max_size() / self.geometry.block_size as u64 {
-            return Err(Error::FileTooBig);
-        }
+    /// The same as a part of an operation that has begun already.
+    pub(crate) fn add_block(&mut self, ino: InodeNumber, file_block: u64) -> Result<u64, D> {
+        Ok(self.map_or_alloc(ino, file_block, false)?.0)
+    }
+
+    fn map_or_alloc(
+        &mut self,
+        ino: InodeNumber,
+        file_block: u64,
+        begin: bool,
+    ) -> Result<(u64, bool), D> {
         let path = Path::new(file_block, self.geometry.pointers()).ok_or(Error::FileTooBig)?;
-        if kind == FileKind::Directory && !self.pending.births.contains_key(&ino.0) {
-            self.pending.grown.insert(ino.0);
-        }
+        let sectors = (self.geometry.block_size / 512) as i64;
+        let (kind, _) = self.mapped(ino)?;
         let mut parent: Option<u64> = None;
         let mut block = 0;
+        let mut new = false;
         for (level, &index) in path.index[..path.len].iter().enumerate() {
             let array = match parent {
                 None => &self.slot(ino.0)?[inode::BLOCK..inode::BLOCK + 60],
@@ -174,29 +168,55 @@ impl<D: BlockDevice> Ext2<D> {
             let pointer = u32_at(array, 4 * index);
             if pointer != 0 {
                 block = self.check_block(pointer)?;
-            } else {
-                let before = match index {
-                    0 => 0,
-                    index => u32_at(array, 4 * (index - 1)),
-                };
-                block = match (before, parent) {
-                    (0, None) => {
-                        let group = (ino.0 - 1) / self.geometry.inodes_per_group;
-                        let goal = u64::from(self.geometry.group_start(group));
-                        self.alloc_block(goal, kind == FileKind::Regular)?
-                    }
-                    (0, Some(parent)) => self.alloc_block(parent + 1, false)?,
-                    (before, _) => self.alloc_block(u64::from(before) + 1, false)?,
-                };
-                self.add_sectors(ino.0, 1)?;
-                self.set_pointer(ino.0, parent, index, block)?;
-                if level + 1 < path.len {
-                    self.cache.fresh(block);
+                parent = Some(block);
+                continue;
+            }
+            let before = match index {
+                0 => 0,
+                index => u32_at(array, 4 * (index - 1)),
+            };
+            if !new {
+                if begin {
+                    self.begin(self.now)?;
                 }
+                self.check_growth(ino, kind, file_block)?;
+            }
+            new = true;
+            block = match (before, parent) {
+                (0, None) => {
+                    let group = (ino.0 - 1) / self.geometry.inodes_per_group;
+                    let goal = u64::from(self.geometry.group_start(group));
+                    self.alloc_block(goal, kind == FileKind::Regular)?
+                }
+                (0, Some(parent)) => self.alloc_block(parent + 1, false)?,
+                (before, _) => self.alloc_block(u64::from(before) + 1, false)?,
+            };
+            let slot = self.slot_mut(ino.0)?;
+            change_sectors(slot, sectors);
+            match parent {
+                None => put_u32(slot, inode::BLOCK + 4 * index, block as u32),
+                Some(parent) => {
+                    let data = &mut self.buffer_mut(parent, Kind::Content)?.data;
+                    put_u32(data, 4 * index, block as u32);
+                }
+            }
+            if level + 1 < path.len {
+                self.cache.fresh(block);
             }
             parent = Some(block);
         }
-        Ok(block)
+        Ok((block, new))
+    }
+
+    /// Before an inode gets a block at a hole.
+    fn check_growth(&mut self, ino: InodeNumber, kind: FileKind, file_block: u64) -> Result<(), D> {
+        if file_block >= self.max_size() / self.geometry.block_size as u64 {
+            return Err(Error::FileTooBig);
+        }
+        if kind == FileKind::Directory && !self.pending.births.contains_key(&ino.0) {
+            self.pending.grown.insert(ino.0);
+        }
+        Ok(())
     }
 
     /// Let the pointer to an existing file block point to another block: directories only, for
@@ -212,38 +232,14 @@ impl<D: BlockDevice> Ext2<D> {
             let pointer = u32_at(array, 4 * index);
             parent = Some(self.check_block(pointer)?);
         }
-        self.set_pointer(ino, parent, path.index[path.len - 1], block)
-    }
-
-    /// Store a pointer in an inode (no parent) or an indirect block.
-    fn set_pointer(
-        &mut self,
-        ino: u32,
-        parent: Option<u64>,
-        index: usize,
-        block: u64,
-    ) -> Result<(), D> {
+        let index = path.index[path.len - 1];
         match parent {
             None => put_u32(self.slot_mut(ino)?, inode::BLOCK + 4 * index, block as u32),
-            Some(parent) => put_u32(
-                &mut self.buffer_mut(parent, Kind::Content)?.data,
-                4 * index,
-                block as u32,
-            ),
+            Some(parent) => {
+                let data = &mut self.buffer_mut(parent, Kind::Content)?.data;
+                put_u32(data, 4 * index, block as u32);
+            }
         }
-        Ok(())
-    }
-
-    /// An inode has `blocks` blocks more or less.
-    fn add_sectors(&mut self, ino: u32, blocks: i64) -> Result<(), D> {
-        let delta = blocks * (self.geometry.block_size / 512) as i64;
-        let slot = self.slot_mut(ino)?;
-        let sectors = i64::from(u32_at(slot, inode::SECTORS)) + delta;
-        put_u32(
-            slot,
-            inode::SECTORS,
-            sectors.clamp(0, i64::from(u32::MAX)) as u32,
-        );
         Ok(())
     }
 
@@ -284,13 +280,12 @@ impl<D: BlockDevice> Ext2<D> {
         ) {
             return Ok(());
         }
-        let block_size = self.geometry.block_size as u32;
+        let per_block = (self.geometry.block_size / 512) as i64;
         let slot = self.slot(ino)?;
-        let sectors = u32_at(slot, inode::SECTORS);
-        let own = if u32_at(slot, inode::FILE_ACL) != 0 {
-            block_size / 512
-        } else {
-            0
+        let sectors = i64::from(u32_at(slot, inode::SECTORS));
+        let own = match u32_at(slot, inode::FILE_ACL) {
+            0 => 0,
+            _ => per_block,
         };
         if sectors <= own && kind == FileKind::Symlink {
             return Ok(());
@@ -298,17 +293,20 @@ impl<D: BlockDevice> Ext2<D> {
         if u32_at(slot, inode::FLAGS) & inode::FLAGS_UNSUPPORTED != 0 {
             return Err(Error::Corrupt("an inode is mapped in an unknown way"));
         }
+        let mut pointers = [0; 60];
+        pointers.copy_from_slice(&slot[inode::BLOCK..inode::BLOCK + 60]);
         let per = u64::from(self.geometry.pointers());
         let mut first = 0;
         for index in 0..15 {
             let level = (index as u32 + 1).saturating_sub(inode::DIRECT as u32);
             let spans = per.pow(level);
-            let pointer = u32_at(self.slot(ino)?, inode::BLOCK + 4 * index);
+            let pointer = u32_at(&pointers, 4 * index);
             if pointer != 0 && from < first + spans {
                 let (freed, gone) = self.free_tree(pointer, level, from.saturating_sub(first))?;
-                self.add_sectors(ino, -freed)?;
+                let slot = self.slot_mut(ino)?;
+                change_sectors(slot, -freed * per_block);
                 if gone {
-                    self.set_pointer(ino, None, index, 0)?;
+                    put_u32(slot, inode::BLOCK + 4 * index, 0);
                 }
             }
             first += spans;
@@ -377,6 +375,16 @@ fn run_in(array: &[u8], index: usize, len: usize, max: u32, limit: u32) -> (u32,
         run += 1;
     }
     (first, run)
+}
+
+/// An inode uses so many sectors more, or less.
+fn change_sectors(slot: &mut [u8], delta: i64) {
+    let sectors = i64::from(u32_at(slot, inode::SECTORS)) + delta;
+    put_u32(
+        slot,
+        inode::SECTORS,
+        sectors.clamp(0, i64::from(u32::MAX)) as u32,
+    );
 }
 
 /// How far into the span of the indirect block at `level` of the path its last file block lies.

@@ -72,7 +72,7 @@ impl<D: BlockDevice> Ext2<D> {
         let room = self.reserve(dir, name.len())?;
         let ino = self.alloc_inode(dir.0, true)?;
         self.init_inode(ino, dir.0, FileKind::Directory, new, 2)?;
-        let own = match self.map_alloc_inner(InodeNumber(ino), 0) {
+        let own = match self.add_block(InodeNumber(ino), 0) {
             Ok(own) => own,
             Err(error) => return self.undo(ino, dir.0, true, error),
         };
@@ -129,7 +129,7 @@ impl<D: BlockDevice> Ext2<D> {
             let slot = self.slot_mut(ino)?;
             slot[inode::BLOCK..inode::BLOCK + target.len()].copy_from_slice(target);
         } else {
-            let own = match self.map_alloc_inner(InodeNumber(ino), 0) {
+            let own = match self.add_block(InodeNumber(ino), 0) {
                 Ok(own) => own,
                 Err(error) => return self.undo(ino, dir.0, false, error),
             };

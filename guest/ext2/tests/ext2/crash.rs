@@ -78,7 +78,7 @@ fn crash(ops: &[Op], block_size: u32, crashes: &[u16]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_prefix_of_the_writes_is_repaired(
