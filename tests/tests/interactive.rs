@@ -81,6 +81,14 @@ impl Session {
         self.expect(PROMPT);
     }
 
+    /// Run `script` in the foreground, in a shell of its own: what is typed when this returns is
+    /// for it alone.
+    #[track_caller]
+    fn start(&mut self, script: &str) {
+        self.send(&format!("sh -c \"echo begin''ning; {script}\"\r"));
+        self.expect("beginning\r\n");
+    }
+
     /// gnomon's status.
     #[track_caller]
     fn end(&mut self) -> Option<i32> {
@@ -92,7 +100,7 @@ impl Session {
 fn typed_command_is_run(mode: Mode) {
     let mut session = Session::new(mode);
     session.command("echo $((6 * 7))", "42");
-    session.command("tty", "/dev/console");
+    session.command("[ -t 0 ] && [ -t 1 ] && echo ter''minal", "terminal");
 }
 
 fn line_is_edited_before_it_is_run(mode: Mode) {
@@ -113,8 +121,7 @@ fn end_of_file_key_ends_the_machine(mode: Mode) {
 
 fn interrupt_key_ends_the_foreground_program_alone(mode: Mode) {
     let mut session = Session::new(mode);
-    session.send("echo begin''ning; sleep 1000\r");
-    session.expect("beginning\r\n");
+    session.start("exec sleep 1000");
     session.send("\x03");
     session.expect(PROMPT);
     session.command("echo $?", "130");
@@ -122,8 +129,7 @@ fn interrupt_key_ends_the_foreground_program_alone(mode: Mode) {
 
 fn quit_key_ends_the_foreground_program(mode: Mode) {
     let mut session = Session::new(mode);
-    session.send("echo begin''ning; sleep 1000\r");
-    session.expect("beginning\r\n");
+    session.start("exec sleep 1000");
     session.send("\x1c");
     session.expect(PROMPT);
     session.command("echo $?", "131");
@@ -131,7 +137,7 @@ fn quit_key_ends_the_foreground_program(mode: Mode) {
 
 fn suspended_program_is_continued(mode: Mode) {
     let mut session = Session::new(mode);
-    session.send("cat\r");
+    session.start("exec cat");
     session.send("through\r");
     session.expect("\nthrough\r\n");
     session.send("\x1a");
@@ -160,7 +166,7 @@ fn background_program_may_not_read(mode: Mode) {
 
 fn pipeline_is_one_job(mode: Mode) {
     let mut session = Session::new(mode);
-    session.send("echo begin''ning; yes | cat >/dev/null\r");
+    session.send("(echo begin''ning >&2; exec yes) | cat >/dev/null\r");
     session.expect("beginning\r\n");
     session.send("\x03");
     session.expect(PROMPT);
@@ -208,7 +214,9 @@ fn vi_edits_a_file(mode: Mode) {
     // Delete the second line; a new last line; change a word of the first.
     session.send("jddGonew line\x1b");
     session.expect("new line");
-    session.send("ggcwfirst\x1b:wq\r");
+    session.send("ggcwfirst\x1b");
+    session.expect("first");
+    session.send(":wq\r");
     session.expect(PROMPT);
     session.command("tr '\\n' , </tmp/text; echo", "first,three,new line,");
 }
@@ -218,16 +226,14 @@ fn busybox_shell_has_job_control(mode: Mode) {
         .file(&busybox::path(), "/bin/busybox")
         .program(["busybox", "ash", "-i"]);
     let mut session = Session::of(gnomon);
-    session.send("echo begin''ning; sleep 1000\r");
-    session.expect("beginning\r\n");
+    session.start("exec sleep 1000");
     session.send("\x1a");
     session.expect("Stopped");
     session.expect(PROMPT);
     session.send("kill %1; wait %1; echo status $?\r");
     session.expect("\nstatus 143\r\n");
     session.expect(PROMPT);
-    session.send("echo begin''ning; busybox yes >/dev/null\r");
-    session.expect("beginning\r\n");
+    session.start("exec yes >/dev/null");
     session.send("\x03");
     session.expect(PROMPT);
     session.send("exit 6\r");

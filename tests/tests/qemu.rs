@@ -142,7 +142,9 @@ fn end_of_file_key_ends_the_machine() {
 fn interrupt_key_ends_the_foreground_program_alone() {
     let guest = Guest::new();
     let (_qemu, mut terminal) = guest.shell();
-    terminal.send("echo begin''ning; sleep 1000\r").unwrap();
+    // A program of its own says when it is in the foreground.
+    let command = "sh -c \"echo begin''ning; exec sleep 1000\"\r";
+    terminal.send(command).unwrap();
     terminal.expect("beginning\r\n", LONG).unwrap();
     terminal.send("\x03").unwrap();
     terminal.send("echo status $?\r").unwrap();
@@ -153,7 +155,9 @@ fn interrupt_key_ends_the_foreground_program_alone() {
 fn suspended_program_is_a_job() {
     let guest = Guest::new();
     let (_qemu, mut terminal) = guest.shell();
-    terminal.send("echo begin''ning; sleep 1000\r").unwrap();
+    // A program of its own says when it is in the foreground.
+    let command = "sh -c \"echo begin''ning; exec sleep 1000\"\r";
+    terminal.send(command).unwrap();
     terminal.expect("beginning\r\n", LONG).unwrap();
     terminal.send("\x1a").unwrap();
     terminal.expect("Stopped", LONG).unwrap();
