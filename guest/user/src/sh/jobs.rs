@@ -215,8 +215,12 @@ impl Shell {
         };
         if pid != 0 {
             // Parent and child both do this, so that it is done whoever is first.
-            if let (Some(_), Some(group)) = (terminal, group) {
-                let _ = sys::setpgid(pid, if group == 0 { pid } else { group });
+            if let (Some(terminal), Some(group)) = (terminal, group) {
+                let group = if group == 0 { pid } else { group };
+                let _ = sys::setpgid(pid, group);
+                if matches!(role, Role::Foreground(_)) {
+                    let _ = sys::tcsetpgrp(terminal, group);
+                }
             }
             return Ok(pid);
         }
@@ -249,7 +253,7 @@ impl Shell {
 
     /// Drops what a subshell does not have of its parent.
     fn become_subshell(&mut self, job_control: bool) {
-        self.reset_traps();
+        let mut caught = None;
         if self.interactive || job_control {
             for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
                 if !self.traps.is_ignored(signal) {
@@ -259,6 +263,12 @@ impl Shell {
             for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
                 let _ = sys::set_signal(signal, Disposition::Default);
             }
+            caught = self.first_caught();
+        }
+        self.reset_traps();
+        if let Some(signal @ (libc::SIGINT | libc::SIGTERM)) = caught {
+            // It came while the shell's handler was still in place.
+            let _ = sys::kill(sys::getpid(), signal);
         }
         self.interactive = false;
         self.subshell = true;
@@ -325,6 +335,7 @@ impl Shell {
                 Some(state) => break state,
                 None => return 127,
             }
+            self.pass_on_interrupt(number);
             match sys::waitpid(-1, self.wait_flags()) {
                 Ok(Some((pid, change))) => self.jobs.note(pid, change),
                 Ok(None) => {}
@@ -348,6 +359,23 @@ impl Shell {
                 wait.status()
             }
             State::Running => 0,
+        }
+    }
+
+    /// ^C came to the shell if it was before the terminal belonged to the job.
+    fn pass_on_interrupt(&mut self, number: usize) {
+        if self.jobs.terminal.is_none() || !sys::any_caught() {
+            return;
+        }
+        let caught = sys::take_caught();
+        for signal in (1..64).filter(|signal| caught & (1 << signal) != 0) {
+            match self.jobs.get(number) {
+                Some(job) if signal == libc::SIGINT => {
+                    // If it has ended meanwhile, it needs no signal.
+                    let _ = sys::kill(-job.group, signal);
+                }
+                _ => sys::put_back_caught(signal),
+            }
         }
     }
 

@@ -288,7 +288,8 @@ impl Shell {
             self.interactive = true;
             let _ = sys::set_signal(libc::SIGINT, Disposition::Catch);
             let _ = sys::set_signal(libc::SIGQUIT, Disposition::Ignore);
-            let _ = sys::set_signal(libc::SIGTERM, Disposition::Ignore);
+            // Not ignored, lest a child miss it between fork and exec; nothing comes of it here.
+            let _ = sys::set_signal(libc::SIGTERM, Disposition::Catch);
         }
         if monitor || interactive {
             self.options.monitor = true;
