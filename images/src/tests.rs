@@ -1,6 +1,7 @@
 //! What is built in must be usable.
 
 use crate::*;
+use gnomon_abi::symbols;
 use gnomon_ext2::{Access, BlockDevice, Ext2, InodeNumber, Timestamp};
 use std::{path::PathBuf, process::Command};
 
@@ -80,6 +81,22 @@ fn kernels_are_page_aligned_elves() {
     }
     assert_eq!(&KERNEL[..4], b"\x7fELF");
     assert_eq!(&NANO[..4], b"\x7fELF");
+}
+
+#[test]
+fn kernel_knows_its_functions() {
+    let magic = symbols::MAGIC.to_le_bytes();
+    // The code that reads the table contains the magic number too.
+    let tables = KERNEL
+        .windows(4)
+        .enumerate()
+        .filter(|(_, word)| *word == magic);
+    let names: Vec<&str> = tables
+        .filter_map(|(at, _)| symbols::lookup(&KERNEL[at..], symbols::IMAGE_BASE + 0x10000))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names.len(), 1);
+    assert!(names[0].contains("::"), "{names:?}");
 }
 
 #[test]
