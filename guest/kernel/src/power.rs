@@ -32,13 +32,16 @@ pub fn fatal(reason: FatalReason) -> ! {
     arch::boot::triple_fault()
 }
 
-/// Logs a message and a backtrace from the caller, then ends the machine.
+/// Logs a message, and a backtrace from the caller if the kernel itself is at fault, then ends the
+/// machine.
 pub fn die(reason: FatalReason, message: fmt::Arguments<'_>) -> ! {
     if DYING.swap(true, Ordering::Relaxed) {
         fatal(reason);
     }
     klog!("kernel: {message}");
-    arch::backtrace::here();
+    if matches!(reason, FatalReason::Panic | FatalReason::Exception) {
+        arch::backtrace::here();
+    }
     fatal(reason)
 }
 

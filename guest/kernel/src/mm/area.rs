@@ -74,6 +74,8 @@ pub enum Backing {
         inode: Arc<dyn Inode>,
         /// Offset of the first page, in bytes.
         offset: u64,
+        /// The file was opened for writing: a shared mapping of it may be made writable.
+        writable: bool,
     },
 }
 
@@ -127,6 +129,8 @@ pub(super) struct Area {
     pub prot: Prot,
     /// Writes are seen by others.
     pub shared: bool,
+    /// `PROT_WRITE` may be asked for: not for shared mappings of files opened for reading.
+    pub may_write: bool,
     /// A stack.
     pub grows_down: bool,
     /// Some page may be the process's own: fork has to copy entries.
@@ -161,6 +165,7 @@ impl Area {
         self.end == next.start
             && self.prot == next.prot
             && self.shared == next.shared
+            && self.may_write == next.may_write
             && !self.grows_down
             && !next.grows_down
             && match (&self.source, &next.source) {

@@ -101,6 +101,22 @@ pub fn can_allocate(count: usize) -> bool {
     }
 }
 
+/// Whether more than the reserve is free; drops no caches, so that it may be asked anywhere.
+pub fn above_reserve() -> bool {
+    free_frames() > RESERVE.load(Ordering::Relaxed)
+}
+
+/// `ENOMEM` if only the reserve is left: for calls that make objects on the kernel's heap, which
+/// may use the reserve, but must not be made to use it up.
+#[inline]
+pub fn require_reserve() -> KResult<()> {
+    if above_reserve() || can_allocate(1) {
+        Ok(())
+    } else {
+        Err(Errno::ENOMEM)
+    }
+}
+
 /// Free blocks of each order, for /proc/buddyinfo.
 pub fn free_blocks(order: usize) -> usize {
     ALLOCATOR.lock().buddy.free_blocks(order)

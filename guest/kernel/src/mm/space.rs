@@ -24,6 +24,9 @@ const STACK_ROOM: usize = 8 << 20;
 /// Where position-independent programs are loaded, before randomisation.
 const PROGRAM_BASE: usize = 0x5555_5555_4000;
 
+/// Most areas of an address space: finding a place goes through all of them.
+const MAX_AREAS: usize = 16384;
+
 /// What to do about areas that are in the way of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fixed {
@@ -214,8 +217,13 @@ impl AddressSpace {
         if !frame::can_allocate(parent.resident / 512 + 16) {
             return Err(Errno::ENOMEM);
         }
+        let mut areas = Vec::new();
+        areas
+            .try_reserve_exact(parent.areas.len())
+            .map_err(|_| Errno::ENOMEM)?;
+        areas.extend_from_slice(&parent.areas);
         let mut child = Inner {
-            areas: parent.areas.clone(),
+            areas,
             last: 0,
             tables: Tables::new()?,
             pages: parent.pages,
@@ -273,7 +281,8 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `ENOMEM`: no room, over
     /// a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
-    /// something is there. `EPERM`: a fixed address below [`USER_START`].
+    /// something is there. `EPERM`: a fixed address below [`USER_START`]. `EACCES`: writable and
+    /// shared, but the file is not open for writing.
     pub fn map(
         &self,
         address: Option<usize>,
@@ -288,20 +297,29 @@ impl AddressSpace {
         let len = page_up(len)
             .filter(|&l| l <= USER_END)
             .ok_or(Errno::ENOMEM)?;
+        let mut may_write = true;
         let (source, offset, grows_down) = match kind.backing {
             Backing::Anonymous if kind.shared => {
                 (Source::Shared(Arc::new(SharedPages::new())), 0, false)
             }
             Backing::Anonymous => (Source::Anonymous, 0, false),
             Backing::Stack => (Source::Anonymous, 0, true),
-            Backing::File { inode, offset } => {
-                if offset % PAGE as u64 != 0 {
+            Backing::File {
+                inode,
+                offset,
+                writable,
+            } => {
+                if !offset.is_multiple_of(PAGE as u64) {
                     return Err(Errno::EINVAL);
                 }
                 offset.checked_add(len as u64).ok_or(Errno::EOVERFLOW)?;
+                may_write = writable || !kind.shared;
                 (Source::File(inode), offset, false)
             }
         };
+        if prot.contains(Prot::WRITE) && !may_write {
+            return Err(Errno::EACCES);
+        }
         // More anonymous memory than the machine has: an obvious overcommitment.
         let anonymous = !matches!(source, Source::File(_));
         if anonymous && prot.contains(Prot::WRITE) && len / PAGE > frame::total_frames() {
@@ -332,6 +350,7 @@ impl AddressSpace {
             end: start + len,
             prot,
             shared: kind.shared,
+            may_write,
             grows_down,
             private_pages: false,
             source,
@@ -350,7 +369,8 @@ impl AddressSpace {
     }
 
     /// Changes the protection of a range. `ENOMEM`: part of it is not mapped (what lies before
-    /// has been changed then). `EINVAL`: not aligned.
+    /// has been changed then). `EINVAL`: not aligned. `EACCES`: a shared mapping of a file that is
+    /// not open for writing cannot become writable.
     pub fn protect(&self, address: usize, len: usize, prot: Prot) -> KResult<()> {
         let end = check_range(address, len)?;
         self.inner.lock().protect(address, end, prot)
@@ -646,9 +666,17 @@ impl Inner {
             .filter(|&start| start >= USER_START)
     }
 
+    /// Room for one more area. `ENOMEM`: there is no memory, or there are [`MAX_AREAS`].
+    fn reserve_area(&mut self) -> KResult<()> {
+        if self.areas.len() >= MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)
+    }
+
     /// Adds an area to a free place; joins it with its neighbours where they continue each other.
     pub fn insert(&mut self, area: Area) -> KResult<()> {
-        self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.reserve_area()?;
         self.pages += area.pages();
         let index = self.position(area.start);
         self.areas.insert(index, area);
@@ -674,11 +702,11 @@ impl Inner {
     /// Cuts areas so that none crosses `address`.
     pub fn split(&mut self, address: usize) -> KResult<()> {
         let index = self.position(address);
-        if let Some(area) = self.areas.get_mut(index)
+        if let Some(area) = self.areas.get(index)
             && area.start < address
         {
-            let upper = area.split_off(address);
-            self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            self.reserve_area()?;
+            let upper = self.areas[index].split_off(address);
             self.areas.insert(index + 1, upper);
         }
         Ok(())
@@ -719,6 +747,9 @@ impl Inner {
     /// Changes the protection of a range.
     fn protect(&mut self, start: usize, end: usize, prot: Prot) -> KResult<()> {
         let mapped = self.require_mapped(start, end);
+        if prot.contains(Prot::WRITE) && self.overlapping(start, end).any(|area| !area.may_write) {
+            return Err(Errno::EACCES);
+        }
         if start < end {
             self.split(start)?;
             self.split(end)?;
@@ -777,6 +808,7 @@ impl Inner {
             end: new,
             prot: Prot::READ | Prot::WRITE,
             shared: false,
+            may_write: true,
             grows_down: false,
             private_pages: false,
             source: Source::Anonymous,

@@ -96,6 +96,7 @@ pub fn sys_mmap(
         Backing::File {
             inode: file.inode().clone(),
             offset: offset as u64,
+            writable: mode.writable(),
         }
     };
     map(addr, fixed, len, prot, MapKind { shared, backing }, flags)

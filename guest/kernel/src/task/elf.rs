@@ -278,6 +278,7 @@ impl Elf {
             let backing = Backing::File {
                 inode: self.inode.clone(),
                 offset: (s.offset & !(PAGE - 1)) as u64,
+                writable: false,
             };
             space.map(
                 Some(page),

@@ -33,12 +33,21 @@ pub fn out_of_memory() {
     }
 }
 
-/// The process with most resident memory, the first one excepted.
+/// The process with the largest claim, the first one excepted.
 fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
     processes
         .iter()
         .filter(|p| p.pid() > 1 && !p.is_dead())
-        .filter_map(|p| Some((p.space()?.usage().resident, p)))
-        .max_by_key(|(resident, _)| *resident)
+        .filter_map(|p| Some((claim(p)?, p)))
+        .max_by_key(|(pages, _)| *pages)
         .map(|(_, p)| p.clone())
+}
+
+/// About how many pages are a process's fault: resident ones, a page for each descriptor (a pipe may
+/// hold sixteen, a file next to nothing), and the kernel's part of each thread.
+fn claim(process: &Process) -> Option<usize> {
+    const THREAD_PAGES: usize = 5;
+    let resident = process.space()?.usage().resident;
+    let descriptors = process.files.lock().iter().count();
+    Some(resident + descriptors + process.thread_count() * THREAD_PAGES)
 }
