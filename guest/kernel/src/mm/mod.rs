@@ -25,7 +25,10 @@ mod word_key;
 
 pub use area::{AreaInfo, Backing, MapKind, Prot};
 pub use fault::{Access, Fault, SEGV_MAPERR};
-pub use frame::{above_reserve, require_reserve, Frame, alloc_pages, can_allocate, free_frames, free_pages, total_frames};
+pub use frame::{
+    Frame, above_reserve, alloc_pages, can_allocate, free_frames, free_pages, require_reserve,
+    total_frames,
+};
 pub use space::{AddressSpace, Fixed};
 pub use user::copy_from_user;
 
