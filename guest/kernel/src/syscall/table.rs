@@ -2,6 +2,7 @@
 
 use crate::arch::TrapFrame;
 use crate::errno::KResult;
+use crate::mm;
 
 use super::file::*;
 use super::futex::*;
@@ -27,31 +28,38 @@ const SIZE: usize = 462;
 /// A handler as the dispatcher calls it.
 pub type Handler = fn(&mut TrapFrame) -> KResult<usize>;
 
-/// Takes the arguments out of the registers: RDI RSI RDX R10 R8 R9.
+/// Takes the arguments out of the registers: RDI RSI RDX R10 R8 R9. `(new N)`: the call makes an
+/// object of the kernel's, and needs memory above the reserve.
 macro_rules! call {
+    ($handler:ident, (new $arguments:tt)) => {
+        |f: &mut TrapFrame| {
+            mm::require_reserve()?;
+            (call!($handler, $arguments))(f)
+        }
+    };
     ($handler:ident, frame) => {
         $handler
     };
     ($handler:ident, 0) => {
-        |_| $handler()
+        |_: &mut TrapFrame| $handler()
     };
     ($handler:ident, 1) => {
-        |f| $handler(f.rdi)
+        |f: &mut TrapFrame| $handler(f.rdi)
     };
     ($handler:ident, 2) => {
-        |f| $handler(f.rdi, f.rsi)
+        |f: &mut TrapFrame| $handler(f.rdi, f.rsi)
     };
     ($handler:ident, 3) => {
-        |f| $handler(f.rdi, f.rsi, f.rdx)
+        |f: &mut TrapFrame| $handler(f.rdi, f.rsi, f.rdx)
     };
     ($handler:ident, 4) => {
-        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10)
+        |f: &mut TrapFrame| $handler(f.rdi, f.rsi, f.rdx, f.r10)
     };
     ($handler:ident, 5) => {
-        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8)
+        |f: &mut TrapFrame| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8)
     };
     ($handler:ident, 6) => {
-        |f| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8, f.r9)
+        |f: &mut TrapFrame| $handler(f.rdi, f.rsi, f.rdx, f.r10, f.r8, f.r9)
     };
 }
 
@@ -68,15 +76,15 @@ macro_rules! table {
 pub static TABLE: [Option<Handler>; SIZE] = table! {
     0 sys_read 3;
     1 sys_write 3;
-    2 sys_open 3;
+    2 sys_open (new 3);
     3 sys_close 1;
     4 sys_stat 2;
     5 sys_fstat 2;
     6 sys_lstat 2;
     7 sys_poll 3;
     8 sys_lseek 3;
-    9 sys_mmap 6;
-    10 sys_mprotect 3;
+    9 sys_mmap (new 6);
+    10 sys_mprotect (new 3);
     11 sys_munmap 2;
     12 sys_brk 1;
     13 sys_rt_sigaction 4;
@@ -88,10 +96,10 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     19 sys_readv 3;
     20 sys_writev 3;
     21 sys_access 2;
-    22 sys_pipe 1;
+    22 sys_pipe (new 1);
     23 sys_select 5;
     24 sys_sched_yield 0;
-    25 sys_mremap 5;
+    25 sys_mremap (new 5);
     26 sys_msync 3;
     27 sys_mincore 3;
     28 sys_madvise 3;
@@ -104,16 +112,16 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     38 sys_setitimer 3;
     39 sys_getpid 0;
     40 sys_sendfile 4;
-    56 sys_clone frame;
-    57 sys_fork frame;
-    58 sys_vfork frame;
-    59 sys_execve frame;
+    56 sys_clone (new frame);
+    57 sys_fork (new frame);
+    58 sys_vfork (new frame);
+    59 sys_execve (new frame);
     60 sys_exit 1;
     61 sys_wait4 4;
     62 sys_kill 2;
     63 sys_uname 1;
-    72 sys_fcntl 3;
-    73 sys_flock 2;
+    72 sys_fcntl (new 3);
+    73 sys_flock (new 2);
     74 sys_fsync 1;
     75 sys_fdatasync 1;
     76 sys_truncate 2;
@@ -122,13 +130,13 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     79 sys_getcwd 2;
     80 sys_chdir 1;
     81 sys_fchdir 1;
-    82 sys_rename 2;
-    83 sys_mkdir 2;
+    82 sys_rename (new 2);
+    83 sys_mkdir (new 2);
     84 sys_rmdir 1;
-    85 sys_creat 2;
-    86 sys_link 2;
+    85 sys_creat (new 2);
+    86 sys_link (new 2);
     87 sys_unlink 1;
-    88 sys_symlink 2;
+    88 sys_symlink (new 2);
     89 sys_readlink 3;
     90 sys_chmod 2;
     91 sys_fchmod 2;
@@ -168,11 +176,11 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     126 sys_capset 2;
     127 sys_rt_sigpending 2;
     128 sys_rt_sigtimedwait 4;
-    129 sys_rt_sigqueueinfo 3;
+    129 sys_rt_sigqueueinfo (new 3);
     130 sys_rt_sigsuspend 2;
     131 sys_sigaltstack frame;
     132 sys_utime 2;
-    133 sys_mknod 3;
+    133 sys_mknod (new 3);
     135 sys_personality 1;
     137 sys_statfs 2;
     138 sys_fstatfs 2;
@@ -195,7 +203,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     161 sys_chroot 1;
     162 sys_sync 0;
     164 sys_settimeofday 2;
-    165 sys_mount 5;
+    165 sys_mount (new 5);
     166 sys_umount2 2;
     169 sys_reboot 4;
     170 sys_sethostname 2;
@@ -207,12 +215,12 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     202 sys_futex 6;
     203 sys_sched_setaffinity 3;
     204 sys_sched_getaffinity 3;
-    213 sys_epoll_create 1;
+    213 sys_epoll_create (new 1);
     217 sys_getdents64 3;
     218 sys_set_tid_address 1;
     219 sys_restart_syscall 0;
     221 sys_fadvise64 4;
-    222 sys_timer_create 3;
+    222 sys_timer_create (new 3);
     223 sys_timer_settime 4;
     224 sys_timer_gettime 2;
     225 sys_timer_getoverrun 1;
@@ -223,22 +231,22 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     230 sys_clock_nanosleep 4;
     231 sys_exit_group 1;
     232 sys_epoll_wait 4;
-    233 sys_epoll_ctl 4;
+    233 sys_epoll_ctl (new 4);
     234 sys_tgkill 3;
     235 sys_utimes 2;
     247 sys_waitid 5;
     251 sys_ioprio_set 3;
     252 sys_ioprio_get 2;
-    257 sys_openat 4;
-    258 sys_mkdirat 3;
-    259 sys_mknodat 4;
+    257 sys_openat (new 4);
+    258 sys_mkdirat (new 3);
+    259 sys_mknodat (new 4);
     260 sys_fchownat 5;
     261 sys_futimesat 3;
     262 sys_newfstatat 4;
     263 sys_unlinkat 3;
-    264 sys_renameat 4;
-    265 sys_linkat 5;
-    266 sys_symlinkat 3;
+    264 sys_renameat (new 4);
+    265 sys_linkat (new 5);
+    266 sys_symlinkat (new 3);
     267 sys_readlinkat 4;
     268 sys_fchmodat 3;
     269 sys_faccessat 3;
@@ -253,29 +261,29 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     278 sys_vmsplice 4;
     280 sys_utimensat 4;
     281 sys_epoll_pwait 6;
-    282 sys_signalfd 3;
-    283 sys_timerfd_create 2;
-    284 sys_eventfd 1;
+    282 sys_signalfd (new 3);
+    283 sys_timerfd_create (new 2);
+    284 sys_eventfd (new 1);
     285 sys_fallocate 4;
     286 sys_timerfd_settime 4;
     287 sys_timerfd_gettime 2;
-    289 sys_signalfd4 4;
-    290 sys_eventfd2 2;
-    291 sys_epoll_create1 1;
+    289 sys_signalfd4 (new 4);
+    290 sys_eventfd2 (new 2);
+    291 sys_epoll_create1 (new 1);
     292 sys_dup3 3;
-    293 sys_pipe2 2;
+    293 sys_pipe2 (new 2);
     295 sys_preadv 5;
     296 sys_pwritev 5;
-    297 sys_rt_tgsigqueueinfo 4;
+    297 sys_rt_tgsigqueueinfo (new 4);
     302 sys_prlimit64 4;
     306 sys_syncfs 1;
     309 sys_getcpu 3;
     314 sys_sched_setattr 3;
     315 sys_sched_getattr 4;
-    316 sys_renameat2 5;
+    316 sys_renameat2 (new 5);
     318 sys_getrandom 3;
-    319 sys_memfd_create 2;
-    322 sys_execveat frame;
+    319 sys_memfd_create (new 2);
+    322 sys_execveat (new frame);
     324 sys_membarrier 3;
     325 sys_mlock2 3;
     326 sys_copy_file_range 6;
@@ -283,7 +291,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     328 sys_pwritev2 6;
     332 sys_statx 5;
     334 sys_rseq 4;
-    435 sys_clone3 frame;
+    435 sys_clone3 (new frame);
     436 sys_close_range 3;
     437 sys_openat2 4;
     439 sys_faccessat2 4;

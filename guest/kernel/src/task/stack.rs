@@ -18,6 +18,7 @@ use super::{Creds, signal};
 use crate::arch::cpu;
 use crate::drivers::random;
 use crate::errno::{Errno, KResult};
+use crate::mm;
 use crate::mm::layout::PAGE;
 use crate::mm::{AddressSpace, Backing, Fixed, MapKind, Prot, user};
 use crate::time;
@@ -116,6 +117,7 @@ impl Strings {
             if *used > limit {
                 return Err(Errno::E2BIG);
             }
+            mm::require_reserve()?;
             strings.push(&string)?;
             at = at.checked_add(size_of::<usize>()).ok_or(Errno::EFAULT)?;
         }

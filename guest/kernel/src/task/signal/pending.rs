@@ -35,7 +35,9 @@ impl Pending {
         if info.signo < SIGRTMIN && self.set & bit != 0 {
             return true;
         }
-        let room = self.queue.len() < limit && self.queue.try_reserve(1).is_ok();
+        let room = self.queue.len() < limit
+            && (info.signo < SIGRTMIN || crate::mm::above_reserve())
+            && self.queue.try_reserve(1).is_ok();
         if room {
             self.queue.push_back(info);
         } else if info.signo >= SIGRTMIN {
