@@ -248,6 +248,13 @@ impl<'a> WriteBuf<'a> {
         Ok(taken)
     }
 
+    /// Take no more than `max` further bytes.
+    pub fn limit(&mut self, max: u64) {
+        self.remaining = self
+            .remaining
+            .min(usize::try_from(max).unwrap_or(usize::MAX));
+    }
+
     /// Pass over up to `count` bytes without reading them (writes to `/dev/null`).
     pub fn skip(&mut self, count: usize) -> usize {
         let n = count.min(self.remaining);

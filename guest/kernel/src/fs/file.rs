@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::{Dentry, FileType, Inode, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::errno::{Errno, KResult};
 use crate::sync::Mutex;
+use crate::task::rlimit;
 
 /// The flags of `open(2)`, with Linux's values on x86-64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,6 +248,7 @@ impl File {
         let n;
         {
             let mut offset = self.offset.lock();
+            self.limit_size(*offset, flags, buf)?;
             if flags.has(OpenFlags::APPEND) {
                 let (start, count) = self.inode.append(buf)?;
                 *offset = start + count as u64;
@@ -284,6 +286,7 @@ impl File {
         if let Some(ops) = &self.ops {
             return ops.write_at(self, offset, buf);
         }
+        self.limit_size(offset, flags, buf)?;
         let n = if flags.has(OpenFlags::APPEND) {
             self.inode.append(buf)?.1
         } else {
@@ -291,6 +294,19 @@ impl File {
         };
         self.sync_if_asked(flags, n)?;
         Ok(n)
+    }
+
+    /// RLIMIT_FSIZE: cut a write short, or refuse it (EFBIG, and SIGXFSZ).
+    fn limit_size(&self, offset: u64, flags: OpenFlags, buf: &mut WriteBuf<'_>) -> KResult<()> {
+        if self.kind == FileType::Regular && buf.remaining() > 0 {
+            let start = if flags.has(OpenFlags::APPEND) {
+                self.inode.size()
+            } else {
+                offset
+            };
+            buf.limit(rlimit::file_room(start)?);
+        }
+        Ok(())
     }
 
     fn sync_if_asked(&self, flags: OpenFlags, written: usize) -> KResult<()> {

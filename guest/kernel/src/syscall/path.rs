@@ -488,6 +488,9 @@ pub fn sys_truncate(path: usize, len: usize) -> KResult<usize> {
     }
     Who::current().check(&meta, WRITE)?;
     check_writable(&inode)?;
+    if len > 0 {
+        crate::task::rlimit::file_room(len as u64 - 1)?;
+    }
     inode.truncate(len as u64)?;
     Ok(0)
 }
