@@ -1,6 +1,8 @@
 //! Resource limits (`getrlimit(2)`).
 
 use crate::errno::{Errno, KResult};
+use crate::task;
+use crate::task::signal::{self, SIGXFSZ, SigInfo};
 
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
@@ -12,6 +14,8 @@ pub const INFINITY: u64 = u64::MAX;
 pub enum Resource {
     /// Seconds of processor time.
     Cpu = 0,
+    /// Bytes of the largest file that may be written.
+    FileSize = 1,
     /// Bytes of data segment.
     Data = 2,
     /// Bytes of stack.
@@ -45,6 +49,21 @@ pub struct RLimit {
 
 // SAFETY: two integers; any bit pattern is valid and there is no padding.
 unsafe impl crate::mm::user::Pod for RLimit {}
+
+/// How many bytes the running process may write to a regular file at `offset` (RLIMIT_FSIZE).
+///
+/// # Errors
+/// EFBIG: none; SIGXFSZ has been sent.
+pub fn file_room(offset: u64) -> KResult<u64> {
+    let me = task::current();
+    let limit = me.process.rlimit(Resource::FileSize);
+    if offset >= limit {
+        // A standard signal: there is always room.
+        let _ = signal::send_to_task(me, SigInfo::kernel(SIGXFSZ));
+        return Err(Errno::EFBIG);
+    }
+    Ok(limit - offset)
+}
 
 /// All limits of a process.
 #[derive(Clone, Copy, Debug)]

@@ -37,9 +37,10 @@ impl Alarm for Timer {
                 return;
             }
             state.id = None;
-            let mut count = 1;
-            if state.interval != 0 {
-                count += (now - state.at) / state.interval;
+            // Expirations that have been missed count too.
+            let missed = (now - state.at).checked_div(state.interval);
+            let count = 1 + missed.unwrap_or(0);
+            if missed.is_some() {
                 state.at = state
                     .at
                     .saturating_add(state.interval.saturating_mul(count));

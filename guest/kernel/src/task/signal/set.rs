@@ -21,8 +21,6 @@ signals! {
     SIGILL = 4;
     /// Breakpoint or single step.
     SIGTRAP = 5;
-    /// abort(3).
-    SIGABRT = 6;
     /// Access to memory that a mapping promises but its file does not have.
     SIGBUS = 7;
     /// Arithmetic exception.
