@@ -1,16 +1,17 @@
 //! The virtio console (virtio 1.2, section 5.3), port 0 only.
 //!
 //! Output is copied into buffers of the driver's own and is on its way when `write` returns; one
-//! request carries up to 64 KiB, because each costs an exit. Input arrives in large buffers, which
+//! request carries up to 64 KiB, because each costs an exit. Output that follows upon other output
+//! within a few milliseconds is gathered into such a request; a timer sends what is left. Input arrives in large buffers, which
 //! are handed to the device at the first read (or when a terminal takes the console over), so a
 //! program that never reads costs nothing.
 //!
 //! End of file: gnomon returns one receive buffer with length 0, and nothing after it.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::mmio::MmioTransport;
@@ -22,6 +23,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{PollTable, ReadBuf, WriteBuf};
 use crate::mm::frame;
 use crate::sync::{Mutex, Once, SpinLock, WaitQueue};
+use crate::time::timer::{self, Alarm};
 
 const QUEUE: usize = 16;
 const RX: u16 = 0;
@@ -35,6 +37,12 @@ const TX_SLOTS: usize = 4;
 
 /// Order of the large buffers: 64 KiB.
 const LARGE_ORDER: usize = 4;
+
+/// Output that comes sooner than this after other output is gathered, for so long at most.
+const GATHER_NS: u64 = 10_000_000;
+
+/// Consoles that have output gathered.
+static GATHERING: AtomicUsize = AtomicUsize::new(0);
 
 /// Input buffers of a byte stream.
 const RX_STREAM_BUFFERS: usize = 2;
@@ -194,8 +202,24 @@ impl Rx {
     }
 }
 
+/// Output that waits for more.
+struct Gathered {
+    buffer: DmaBuffer,
+    len: usize,
+}
+
 /// A virtio console.
 pub struct Console {
+    me: Weak<Console>,
+    /// Writers take turns.
+    writer: Mutex<()>,
+    gathered: SpinLock<Option<Gathered>>,
+    /// The timer has come while a writer had the gathered output in its hands.
+    overdue: AtomicBool,
+    /// A timer for the gathered output is under way.
+    timer_set: AtomicBool,
+    /// When output was last handed to the device.
+    sent_ns: AtomicU64,
     transport: SpinLock<MmioTransport<'static>>,
     has_size: bool,
     tx: SpinLock<Tx>,
@@ -227,7 +251,13 @@ pub(super) fn start(mut transport: MmioTransport<'static>) -> KResult<Arc<Consol
     let rx = VirtQueue::new(&mut transport, RX, false, false).map_err(|_| Errno::EIO)?;
     let tx = VirtQueue::new(&mut transport, TX, false, false).map_err(|_| Errno::EIO)?;
     transport.finish_init();
-    let console = Arc::new(Console {
+    let console = Arc::new_cyclic(|me| Console {
+        me: me.clone(),
+        writer: Mutex::new(()),
+        gathered: SpinLock::new(None),
+        overdue: AtomicBool::new(false),
+        timer_set: AtomicBool::new(false),
+        sent_ns: AtomicU64::new(0),
         transport: SpinLock::new(transport),
         has_size: features & FEATURE_SIZE != 0,
         tx: SpinLock::new(Tx {
@@ -267,6 +297,8 @@ impl Console {
 
     /// Write all of `buf`. EFAULT, or ERESTARTSYS if a signal comes before the first byte.
     pub fn write(&self, buf: &mut WriteBuf<'_>) -> KResult<usize> {
+        self.flush_others();
+        let _writer = self.writer.lock();
         let mut written = 0;
         while buf.remaining() > 0 {
             match self.write_chunk(buf) {
@@ -278,46 +310,94 @@ impl Console {
         Ok(written)
     }
 
+    /// Take a part of `buf`; the writers' lock is held.
     fn write_chunk(&self, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let acquired = self.tx_done.wait(|| self.tx.lock().acquire())?;
-        let order = if buf.remaining() > 4096 {
-            LARGE_ORDER
-        } else {
-            0
+        let busy = crate::time::now_ns() - self.sent_ns.load(Ordering::Relaxed) < GATHER_NS;
+        let mut output = match self.take_gathered() {
+            Some(gathered) => gathered,
+            None => Gathered {
+                buffer: self.acquire(busy || buf.remaining() > 4096)?,
+                len: 0,
+            },
         };
-        // A small buffer is given up for a large one when there is much to write.
-        let buffer = match acquired {
-            Some(buffer) if buffer.order > 0 || order == 0 => Ok(buffer),
-            Some(small) => {
+        let taken = buf.take(&mut output.buffer.bytes_mut()[output.len..]);
+        output.len += taken.unwrap_or(0);
+        if output.len == 0 {
+            self.tx.lock().free.push(output.buffer);
+        } else if busy && output.len < output.buffer.len() {
+            self.gather(output)?;
+        } else {
+            self.send(output.buffer, output.len)?;
+        }
+        match taken {
+            Ok(0) => Err(Errno::EFAULT),
+            taken => taken,
+        }
+    }
+
+    /// A buffer for output, waiting for one if need be.
+    fn acquire(&self, large: bool) -> KResult<DmaBuffer> {
+        let order = if large { LARGE_ORDER } else { 0 };
+        let buffer = match self.tx_done.wait(|| self.tx.lock().acquire())? {
+            Some(buffer) if buffer.order > 0 || order == 0 => return Ok(buffer),
+            // A small buffer is given up for a large one when there is much to write.
+            small => {
                 drop(small);
                 DmaBuffer::new(order)
             }
-            None => DmaBuffer::new(order),
         };
-        let mut buffer = match buffer {
-            Ok(buffer) => buffer,
-            Err(e) => {
-                self.tx.lock().total -= 1;
-                return Err(e);
-            }
-        };
-        match buf.take(buffer.bytes_mut()) {
-            Ok(0) => {
-                self.tx.lock().free.push(buffer);
-                Err(Errno::EFAULT)
-            }
-            Ok(len) => {
-                self.send(buffer, len)?;
-                Ok(len)
-            }
-            Err(e) => {
-                self.tx.lock().free.push(buffer);
-                Err(e)
+        if buffer.is_err() {
+            self.tx.lock().total -= 1;
+        }
+        buffer
+    }
+
+    fn take_gathered(&self) -> Option<Gathered> {
+        let gathered = self.gathered.lock().take();
+        if gathered.is_some() {
+            GATHERING.fetch_sub(1, Ordering::Relaxed);
+        }
+        gathered
+    }
+
+    /// Keep output for a while; a timer sees to it that it goes out.
+    fn gather(&self, output: Gathered) -> KResult<()> {
+        if self.overdue.swap(false, Ordering::Relaxed) {
+            return self.send(output.buffer, output.len);
+        }
+        *self.gathered.lock() = Some(output);
+        GATHERING.fetch_add(1, Ordering::Relaxed);
+        if !self.timer_set.swap(true, Ordering::Relaxed)
+            && let Some(me) = self.me.upgrade()
+        {
+            timer::ring_at(crate::time::now_ns() + GATHER_NS, me);
+        }
+        Ok(())
+    }
+
+    /// Send what has been gathered.
+    fn send_gathered(&self) {
+        if let Some(output) = self.take_gathered() {
+            // An error means a broken device: there is nobody to tell.
+            let _ = self.send(output.buffer, output.len);
+        }
+    }
+
+    /// Output of the other consoles, written before, shall be seen before.
+    fn flush_others(&self) {
+        if GATHERING.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let consoles = CONSOLES.lock();
+        for console in consoles.iter() {
+            if !core::ptr::eq(&**console, self) {
+                console.send_gathered();
             }
         }
     }
 
     fn send(&self, buffer: DmaBuffer, len: usize) -> KResult<()> {
+        self.sent_ns.store(crate::time::now_ns(), Ordering::Relaxed);
         let mut tx = self.tx.lock();
         // SAFETY: the buffer stays in `under_way`, untouched, until it is popped.
         let token = unsafe { tx.queue.add(&[&buffer.bytes()[..len]], &mut []) };
@@ -336,6 +416,7 @@ impl Console {
     /// Write without sleeping, for echo from interrupts: at most one buffer, and nothing at all if
     /// none is free.
     pub fn write_now(&self, bytes: &[u8]) {
+        self.send_gathered();
         let acquired = self.tx.lock().acquire();
         let mut buffer = match acquired {
             Some(Some(buffer)) => buffer,
@@ -356,6 +437,7 @@ impl Console {
 
     /// Wait, without sleeping and not forever, until the device has taken all output.
     pub fn flush(&self) {
+        self.send_gathered();
         for _ in 0..50_000_000u32 {
             {
                 let mut tx = self.tx.lock();
@@ -490,6 +572,17 @@ impl Console {
         drop(rx);
         if ended {
             sink.end_of_input();
+        }
+    }
+}
+
+impl Alarm for Console {
+    fn ring(&self, _now: u64) {
+        self.timer_set.store(false, Ordering::Relaxed);
+        if self.gathered.lock().is_some() {
+            self.send_gathered();
+        } else {
+            self.overdue.store(true, Ordering::Relaxed);
         }
     }
 }

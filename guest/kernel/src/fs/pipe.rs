@@ -164,6 +164,9 @@ pub struct Pipe {
     /// How many readers and writers have ever opened it: FIFO opens wait for a change.
     reader_opens: AtomicU32,
     writer_opens: AtomicU32,
+    /// Room at which somebody waits to be woken; `usize::MAX`: nobody waits. A long write waits
+    /// for half the pipe, so that reader and writer do not take turns for every few bytes.
+    wanted_room: AtomicUsize,
     readable: Arc<WaitQueue>,
     writable: Arc<WaitQueue>,
     meta: Metadata,
@@ -178,6 +181,7 @@ impl Pipe {
             writers: AtomicU32::new(0),
             reader_opens: AtomicU32::new(0),
             writer_opens: AtomicU32::new(0),
+            wanted_room: AtomicUsize::new(usize::MAX),
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
             meta,
@@ -198,13 +202,12 @@ impl Pipe {
             {
                 let mut ring = self.ring.lock();
                 if ring.len > 0 {
-                    let was_short = ring.room() < PIPE_BUF;
                     let n = ring.drain(buf)?;
                     self.note_len(&ring);
+                    let room = ring.room();
                     drop(ring);
-                    // Writers wait only for a pipe that is nearly full.
-                    if was_short {
-                        self.writable.wake_all();
+                    if room >= self.wanted_room.load(Ordering::Acquire) {
+                        self.wake_writers();
                     }
                     return Ok(n);
                 }
@@ -278,18 +281,22 @@ impl Pipe {
                 Err(_) => return Ok(written),
             }
             if nonblock {
+                // An edge-triggered watcher wants to hear of it when there is room again.
+                self.has_room();
                 return if written > 0 {
                     Ok(written)
                 } else {
                     Err(Errno::EAGAIN)
                 };
             }
+            let left = total - written;
             let need = if total <= PIPE_BUF {
-                total - written
+                left
             } else {
-                1
+                left.min(self.capacity() / 2)
             };
             let waited = self.writable.wait(|| {
+                self.wanted_room.fetch_min(need, Ordering::AcqRel);
                 (self.readers.load(Ordering::Acquire) == 0 || self.room_hint() >= need)
                     .then_some(())
             });
@@ -297,6 +304,21 @@ impl Pipe {
                 return if written > 0 { Ok(written) } else { Err(e) };
             }
         }
+    }
+
+    /// Whether a short write would not wait; if not, the writable queue is woken when it is so.
+    fn has_room(&self) -> bool {
+        if self.room_hint() >= PIPE_BUF {
+            return true;
+        }
+        self.wanted_room.fetch_min(PIPE_BUF, Ordering::AcqRel);
+        // Once more: a reader may have come between the two.
+        self.room_hint() >= PIPE_BUF
+    }
+
+    fn wake_writers(&self) {
+        self.wanted_room.store(usize::MAX, Ordering::Release);
+        self.writable.wake_all();
     }
 
     /// Room for a writer, or too much while somebody holds the ring: the writer then looks again.
@@ -335,7 +357,7 @@ impl Pipe {
         }
         ring.capacity = capacity;
         drop(ring);
-        self.writable.wake_all();
+        self.wake_writers();
         Ok(capacity)
     }
 
@@ -399,7 +421,7 @@ impl PipeEnd {
 impl Drop for PipeEnd {
     fn drop(&mut self) {
         if self.reads && self.pipe.readers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.pipe.writable.wake_all();
+            self.pipe.wake_writers();
         }
         if self.writes && self.pipe.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.pipe.readable.wake_all();
@@ -438,7 +460,7 @@ impl FileOps for PipeEnd {
             }
         }
         if self.writes {
-            if pipe.room_hint() >= PIPE_BUF {
+            if pipe.has_room() {
                 events |= PollEvents::WRITABLE;
             }
             if pipe.readers.load(Ordering::Acquire) == 0 {
@@ -525,7 +547,7 @@ pub fn open_fifo(dev: u64, ino: u64, flags: OpenFlags) -> KResult<Box<dyn FileOp
     let end = PipeEnd::new(pipe.clone(), reads, writes);
     // Whoever waits for this side to be opened looks again.
     pipe.readable.wake_all();
-    pipe.writable.wake_all();
+    pipe.wake_writers();
     if nonblock || (reads && writes) {
         return Ok(Box::new(end));
     }
