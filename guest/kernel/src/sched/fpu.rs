@@ -90,8 +90,18 @@ pub fn fpu_image_size() -> usize {
 /// # Errors
 /// EFAULT: not readable. EINVAL: reserved bits are set; the registers are as before.
 pub fn load_fpu_image(task: &Task, at: usize) -> KResult<()> {
-    let mut image = [0; FpuState::MAX_SIGNAL_IMAGE];
-    let image = &mut image[..FpuState::signal_image_size()];
+    /// Bytes of the FXSAVE image, which is all that many machines have.
+    const FXSAVE: usize = 512;
+    if fpu_image_size() <= FXSAVE {
+        load_image_of::<FXSAVE>(task, at)
+    } else {
+        load_image_of::<{ FpuState::MAX_SIGNAL_IMAGE }>(task, at)
+    }
+}
+
+fn load_image_of<const MAX: usize>(task: &Task, at: usize) -> KResult<()> {
+    let mut image = [0; MAX];
+    let image = &mut image[..fpu_image_size()];
     user::copy_from_user(image, at)?;
     // SAFETY: the task is the running one.
     let state = unsafe { state(task) };
