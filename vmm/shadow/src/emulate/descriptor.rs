@@ -3,6 +3,7 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
 use super::alu::{pop, push};
+use super::flags::{check_code, check_stack, leave};
 use super::operand::{address, get, load, set, set_register, store};
 use super::{Base, DONE, NOT_MINE, Outcome, Platform, Stop, read_u64, require_kernel, write_u64};
 use crate::cpu::{SystemSegment, TableRegister, VirtCpu, cr4};
@@ -258,30 +259,29 @@ pub(super) fn execute(cpu: &mut VirtCpu, platform: &mut impl Platform, i: &Instr
     DONE
 }
 
-/// RETFQ within one privilege level: how kernels reload CS.
+/// RETFQ (SDM volume 2, RET; 64-bit mode).
 fn far_return(cpu: &mut VirtCpu, platform: &mut impl Platform, i: &Instruction) -> Outcome {
     if i.code() != Code::Retfq {
         return Err(Stop::Unknown("this kind of far return"));
     }
     let rip = pop(cpu, platform)?;
     let cs = pop(cpu, platform)? as u16;
-    if cs & !3 == 0 {
-        return Err(Exception::GP0.into());
-    }
-    let d = Descriptor::read(cpu, platform, cs, 0)?;
-    if (cs & 3) as u8 != cpu.cpl {
-        return Err(Stop::Unknown("a far return to another ring"));
-    }
-    if !d.is_code() || !d.is_long() || (!d.is_conforming() && d.dpl() != cpu.cpl) {
-        return Err(Exception::with_error(vector::GP, selector_error(cs)).into());
-    }
-    if !d.present() {
-        return Err(Exception::with_error(vector::NP, selector_error(cs)).into());
+    let rpl = check_code(cpu, platform, cs)?;
+    let mut stack = None;
+    if rpl > cpu.cpl {
+        let rsp = pop(cpu, platform)?;
+        let ss = pop(cpu, platform)? as u16;
+        check_stack(cpu, platform, ss, rpl)?;
+        stack = Some((rsp, ss));
     }
     if !canonical(rip) {
         return Err(Exception::GP0.into());
     }
-    cpu.selectors.cs = cs;
+    let ss = stack.map_or(cpu.selectors.ss, |(_, ss)| ss);
+    leave(cpu, platform, cs, ss, rpl);
+    if let Some((rsp, _)) = stack {
+        cpu.gpr[crate::cpu::reg::RSP] = rsp;
+    }
     cpu.rip = rip;
     DONE
 }

@@ -30,6 +30,82 @@ fn require_iopl(cpu: &VirtCpu) -> Result<(), Exception> {
     }
 }
 
+/// Checks the code segment that IRETQ or RETF returns to; the privilege level it gives.
+pub(super) fn check_code(
+    cpu: &mut VirtCpu,
+    platform: &mut impl Platform,
+    cs: u16,
+) -> Result<u8, Stop> {
+    let rpl = (cs & 3) as u8;
+    if cs & !3 == 0 {
+        return Err(Exception::GP0.into());
+    }
+    let code = Descriptor::read(cpu, platform, cs, 0)?;
+    let level_ok = if code.is_conforming() {
+        code.dpl() <= rpl
+    } else {
+        code.dpl() == rpl
+    };
+    if !code.is_code() || rpl < cpu.cpl || !level_ok {
+        return Err(Exception::with_error(vector::GP, selector_error(cs)).into());
+    }
+    if !code.present() {
+        return Err(Exception::with_error(vector::NP, selector_error(cs)).into());
+    }
+    if !code.is_long() {
+        return Err(Stop::Unknown("it returns to 32-bit code"));
+    }
+    if rpl == 1 || rpl == 2 {
+        return Err(Stop::Unknown("it returns to ring 1 or 2"));
+    }
+    Ok(rpl)
+}
+
+/// Checks the stack segment that goes with it.
+pub(super) fn check_stack(
+    cpu: &mut VirtCpu,
+    platform: &mut impl Platform,
+    ss: u16,
+    rpl: u8,
+) -> Result<(), Stop> {
+    let error = selector_error(ss);
+    if ss & !3 == 0 {
+        if rpl == 3 || (ss & 3) as u8 != rpl {
+            return Err(Exception::GP0.into());
+        }
+        return Ok(());
+    }
+    let stack = Descriptor::read(cpu, platform, ss, 0)?;
+    if (ss & 3) as u8 != rpl || !stack.is_writable_data() || stack.dpl() != rpl {
+        return Err(Exception::with_error(vector::GP, error).into());
+    }
+    if !stack.present() {
+        return Err(Exception::with_error(vector::SS, error).into());
+    }
+    Ok(())
+}
+
+/// Takes the new segments and their level; data segments that an outer level may not use are
+/// emptied.
+pub(super) fn leave(cpu: &mut VirtCpu, platform: &mut impl Platform, cs: u16, ss: u16, rpl: u8) {
+    if rpl > cpu.cpl {
+        for n in 0..4 {
+            let s = &cpu.selectors;
+            let selector = [s.ds, s.es, s.fs, s.gs][n];
+            let keep = selector & !3 == 0
+                || Descriptor::read(cpu, platform, selector, 0)
+                    .is_ok_and(|d| d.dpl() >= rpl || d.is_conforming());
+            if !keep {
+                let s = &mut cpu.selectors;
+                *[&mut s.ds, &mut s.es, &mut s.fs, &mut s.gs][n] = 0;
+            }
+        }
+    }
+    cpu.cpl = rpl;
+    cpu.selectors.cs = cs;
+    cpu.selectors.ss = ss;
+}
+
 /// IRETQ (SDM volume 2, IRET; 64-bit mode).
 fn iretq(cpu: &mut VirtCpu, platform: &mut impl Platform) -> Outcome {
     if cpu.rflags & flag::NT != 0 {
@@ -49,72 +125,18 @@ fn iretq(cpu: &mut VirtCpu, platform: &mut impl Platform) -> Outcome {
     }
     let [rip, cs, rflags, new_rsp, ss] = frame;
     let (cs, ss) = (cs as u16, ss as u16);
-    let gp = |selector| Exception::with_error(vector::GP, selector_error(selector));
-    let rpl = (cs & 3) as u8;
-    if cs & !3 == 0 {
-        return Err(Exception::GP0.into());
-    }
-    let code = Descriptor::read(cpu, platform, cs, 0)?;
-    let level_ok = if code.is_conforming() {
-        code.dpl() <= rpl
-    } else {
-        code.dpl() == rpl
-    };
-    if !code.is_code() || rpl < cpu.cpl || !level_ok {
-        return Err(gp(cs).into());
-    }
-    if !code.present() {
-        return Err(Exception::with_error(vector::NP, selector_error(cs)).into());
-    }
-    if !code.is_long() {
-        return Err(Stop::Unknown("it returns to 32-bit code"));
-    }
-    if rpl == 1 || rpl == 2 {
-        return Err(Stop::Unknown("it returns to ring 1 or 2"));
-    }
-    if ss & !3 == 0 {
-        if rpl == 3 || (ss & 3) as u8 != rpl {
-            return Err(Exception::GP0.into());
-        }
-    } else {
-        if (ss & 3) as u8 != rpl {
-            return Err(gp(ss).into());
-        }
-        let stack = Descriptor::read(cpu, platform, ss, 0)?;
-        if !stack.is_writable_data() || stack.dpl() != rpl {
-            return Err(gp(ss).into());
-        }
-        if !stack.present() {
-            return Err(Exception::with_error(vector::SS, selector_error(ss)).into());
-        }
-    }
+    let rpl = check_code(cpu, platform, cs)?;
+    check_stack(cpu, platform, ss, rpl)?;
     if !canonical(rip) {
         return Err(Exception::GP0.into());
     }
     let mask = changeable(cpu) | flag::RF;
     cpu.rflags = (cpu.rflags & !mask) | (rflags & mask) | flag::ONE;
-    if rpl > cpu.cpl {
-        // Data segments that the outer level may not use are emptied.
-        for n in 0..4 {
-            let s = &cpu.selectors;
-            let selector = [s.ds, s.es, s.fs, s.gs][n];
-            let keep = selector & !3 == 0
-                || Descriptor::read(cpu, platform, selector, 0)
-                    .is_ok_and(|d| d.dpl() >= rpl || d.is_conforming());
-            if !keep {
-                let s = &mut cpu.selectors;
-                *[&mut s.ds, &mut s.es, &mut s.fs, &mut s.gs][n] = 0;
-            }
-        }
-    }
-    cpu.cpl = rpl;
-    cpu.selectors.cs = cs;
-    cpu.selectors.ss = ss;
+    leave(cpu, platform, cs, ss, rpl);
     cpu.gpr[reg::RSP] = new_rsp;
     cpu.rip = rip;
     DONE
 }
-
 pub(super) fn execute(cpu: &mut VirtCpu, platform: &mut impl Platform, i: &Instruction) -> Outcome {
     match i.mnemonic() {
         Mnemonic::Cli => {
