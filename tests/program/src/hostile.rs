@@ -18,6 +18,12 @@ const ADDRESSES: [u64; 9] = [
 
 /// Do it.
 pub fn run(what: &str, args: &[&str]) -> ExitCode {
+    // Rust's own handler would go on where the signal came, to find out whether it comes again.
+    // SAFETY: the default actions need nothing of this program.
+    unsafe {
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::signal(libc::SIGBUS, libc::SIG_DFL);
+    }
     match (what, args) {
         ("jump", [address]) => jump(number(address)),
         ("read", [address]) => read(number(address)),
