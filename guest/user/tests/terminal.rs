@@ -167,6 +167,12 @@ fn job_is_killed_by_its_number() {
     let mut session = Session::start();
     session.enter("sleep 60 &", "[1] ");
     session.enter("kill %1; wait %1; echo st$?", "st143\r\n");
+    session.send("sh -c 'echo s$((0+1)); exec sleep 60'\r");
+    session.expect("s1\r\n");
+    session.send("\x1a");
+    session.expect("Stopped");
+    session.expect("ready> ");
+    session.enter("kill %1; wait %1; echo st$?", "st143\r\n");
 }
 
 #[test]

@@ -454,6 +454,7 @@ fn times(shell: &mut Shell, _: &[Vec<u8>]) -> Flow {
 
 fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
     let mut resolved: Vec<Vec<u8>> = Vec::new();
+    let mut targets = Vec::new();
     for arg in args {
         if arg.starts_with(b"%") {
             // A job is a process group, a number with a minus that is no option.
@@ -464,12 +465,20 @@ fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
                 shell.error(format_args!("kill: {}: no such job", cli::show(arg)));
                 return Ok(1);
             };
+            targets.push(target);
             resolved.push(target.to_string().into_bytes());
         } else {
             resolved.push(arg.clone());
         }
     }
-    Ok(tools::kill::main(&resolved))
+    let status = tools::kill::main(&resolved);
+    let stops = args
+        .first()
+        .is_some_and(|a| [&b"-STOP"[..], b"-TSTP", b"-TTIN", b"-TTOU"].contains(&&a[..]));
+    for target in targets.into_iter().filter(|_| !stops) {
+        shell.wake_job(target);
+    }
+    Ok(status)
 }
 
 fn umask(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {

@@ -50,6 +50,16 @@ pub enum State {
 }
 
 impl Job {
+    /// Notes that its stopped processes go on.
+    fn go_on(&mut self) {
+        for process in &mut self.processes {
+            if matches!(process.change, Some(Wait::Stopped(_))) {
+                process.change = None;
+            }
+        }
+        self.told = true;
+    }
+
     fn state(&self) -> State {
         let mut state = State::Done(Wait::Exited(0));
         for process in &self.processes {
@@ -202,6 +212,17 @@ impl Jobs {
 }
 
 impl Shell {
+    /// Lets a stopped job go on where it is, so that it notices a signal.
+    pub fn wake_job(&mut self, target: Pid) {
+        let mut jobs = self.jobs.list.iter_mut();
+        let Some(job) = jobs.find(|j| j.group == target.abs()) else {
+            return;
+        };
+        if matches!(job.state(), State::Stopped(_)) && sys::kill(target, libc::SIGCONT).is_ok() {
+            job.go_on();
+        }
+    }
+
     /// Forks. 0 in the child, which then is a subshell in the group that `role` says.
     pub fn fork(&mut self, role: Role) -> Result<Pid, Unwind> {
         let pid = match sys::fork() {
@@ -479,12 +500,7 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(number) else {
             return 2;
         };
-        for process in &mut job.processes {
-            if matches!(process.change, Some(Wait::Stopped(_))) {
-                process.change = None;
-            }
-        }
-        job.told = true;
+        job.go_on();
         let (group, text) = (job.group, job.text.clone());
         let mut out = Out::stdout();
         if foreground {
