@@ -79,7 +79,11 @@ pub struct Exception {
 
 const DEBUG: usize = 1;
 const INVALID_OPCODE: usize = 6;
+const GENERAL_PROTECTION: usize = 13;
+const GENERAL_PROTECTION: usize = 13;
 const PAGE_FAULT: usize = 14;
+/// First byte of `int n`.
+const INT_N: u8 = 0xcd;
 /// First vector that is not an exception.
 const FIRST_INTERRUPT: usize = 32;
 
@@ -103,18 +107,40 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
             interrupt(vector as u8);
         }
     } else {
-        if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) {
-            let mut bytes = [0; 2];
-            if mm::copy_from_user(&mut bytes, frame.rip).is_ok()
-                && bytes == [0xcd, idt::SYSCALL_INT]
-            {
-                frame.rip += 2;
-                syscall::dispatch_int80(frame);
-                return;
-            }
+        if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) && int_n(frame) {
+            return;
         }
         exception(frame, vector, frame.rip, None);
     }
+}
+
+/// `int n` that arrived as an invalid opcode: does what the processor would have done with it.
+/// False: it was another instruction.
+#[cold]
+fn int_n(frame: &mut TrapFrame) -> bool {
+    const INT: u8 = 0xcd;
+    let mut bytes = [0; 2];
+    if mm::copy_from_user(&mut bytes, frame.rip).is_err() || bytes[0] != INT {
+        return false;
+    }
+    match bytes[1] {
+        idt::SYSCALL_INT => {
+            frame.rip += 2;
+            syscall::dispatch_int80(frame);
+        }
+        // Gates that ring 3 may use: the exception comes after the instruction.
+        n @ (3 | 4) => {
+            frame.rip += 2;
+            frame.orig_rax = 0;
+            exception(frame, usize::from(n), frame.rip, None);
+        }
+        // Any other gate is the kernel's: a general protection fault that names it.
+        n => {
+            frame.orig_rax = usize::from(n) * 8 + 2;
+            exception(frame, GENERAL_PROTECTION, frame.rip, None);
+        }
+    }
+    true
 }
 
 fn exception(frame: &mut TrapFrame, vector: usize, addr: usize, fault: Option<Fault>) {
