@@ -15,6 +15,7 @@ mod exec;
 mod expand;
 mod jobs;
 mod lexer;
+mod limits;
 mod parser;
 pub mod pattern;
 mod read;
