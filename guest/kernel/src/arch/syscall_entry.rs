@@ -3,7 +3,7 @@
 //! On hosts where SYSCALL stays in ring 3 (`SYSCALL_STAYS_IN_RING3`), LSTAR points at the *gate*:
 //! one `hlt` on a page that ring 3 may execute. Its `#GP` comes with the registers as SYSCALL left
 //! them, and `gp_entry` builds the frame that SYSCALL's own entry would have built. A program that
-//! jumps to the gate by itself makes a system call, no more.
+//! jumps to the gate by itself makes a system call, no more: RCX and R11 are checked.
 //!
 //! The way back reloads only what Rust code may have changed: the callee-saved registers still hold
 //! the program's values, unless the frame was edited. Whoever edits a frame sets the work flag
@@ -23,6 +23,11 @@ pub const GATE: usize = layout::DEVICE_WINDOW + 510 * 4096;
 
 /// Flags cleared by SYSCALL: TF, IF, DF, IOPL, NT, RF, AC.
 const FMASK: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 3 << 12 | 1 << 14 | 1 << 16 | 1 << 18;
+
+/// Flags that are a program's own: CF PF AF ZF SF TF DF OF RF AC ID.
+const USER_FLAGS: u32 = 0x25_0dd5;
+/// Flags that are always set in ring 3: IF, and the reserved one.
+const FIXED_FLAGS: u32 = 0x202;
 
 global_asm!(
     r#"
@@ -108,8 +113,12 @@ global_asm!(
     gp_entry:
         cmp qword ptr [rsp + 8], {gate}
         jne 1f
+        // A program may have jumped here by itself: what SYSCALL would never leave in RCX and R11
+        // must not reach SYSRET.
         swapgs
         cld
+        and r11, {user_flags}
+        or r11, {fixed_flags}
         mov [rsp], rax
         mov [rsp + 8], rcx
         mov qword ptr [rsp + 16], {user_cs}
@@ -117,7 +126,10 @@ global_asm!(
         mov qword ptr [rsp + 40], {user_ds}
         push rdi
         PUSH_REST
-        jmp syscall_common
+        shr rcx, 47
+        jz syscall_common
+        mov esi, 13
+        jmp user_trap_entered
     1:  push rdi
         mov edi, 13
         jmp trap_common
@@ -129,11 +141,12 @@ global_asm!(
         PUSH_REST
         cld
         mov esi, edi
-        mov rdi, rsp
-        sub rsp, 8
-        test byte ptr [rsp + 8 + 136], 3
+        test byte ptr [rsp + 136], 3
         jz 2f
         swapgs
+    user_trap_entered:
+        mov rdi, rsp
+        sub rsp, 8
         call {user_trap}
     return_to_user_checked:
         cmp dword ptr gs:[{work}], 0
@@ -144,7 +157,9 @@ global_asm!(
         swapgs
         add rsp, 8 + 128
         iretq
-    2:  call {kernel_trap}
+    2:  mov rdi, rsp
+        sub rsp, 8
+        call {kernel_trap}
         add rsp, 8
         POP_ALL
         add rsp, 8
@@ -219,6 +234,8 @@ global_asm!(
     user_ds = const USER_DS,
     user_cs = const USER_CS,
     gate = const GATE as isize,
+    user_flags = const USER_FLAGS,
+    fixed_flags = const FIXED_FLAGS,
     dispatch = sym trap::syscall,
     user_trap = sym trap::user_trap,
     kernel_trap = sym trap::kernel_trap,
