@@ -80,7 +80,6 @@ pub struct Exception {
 const DEBUG: usize = 1;
 const INVALID_OPCODE: usize = 6;
 const GENERAL_PROTECTION: usize = 13;
-const GENERAL_PROTECTION: usize = 13;
 const PAGE_FAULT: usize = 14;
 /// First byte of `int n`.
 const INT_N: u8 = 0xcd;
@@ -118,9 +117,8 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
 /// False: it was another instruction.
 #[cold]
 fn int_n(frame: &mut TrapFrame) -> bool {
-    const INT: u8 = 0xcd;
     let mut bytes = [0; 2];
-    if mm::copy_from_user(&mut bytes, frame.rip).is_err() || bytes[0] != INT {
+    if mm::copy_from_user(&mut bytes, frame.rip).is_err() || bytes[0] != INT_N {
         return false;
     }
     match bytes[1] {
