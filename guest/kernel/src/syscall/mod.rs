@@ -8,8 +8,11 @@
 //! | `process`, `ids` | processes, users, groups |
 //! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
-//! | `file`, `path`, `poll`, `ioctl`, `pipe` | descriptors and names |
+//! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
+//! | `open`, `path`, `stat` | names |
 
+mod copy;
+mod fcntl;
 mod file;
 mod futex;
 mod ids;

@@ -4,6 +4,8 @@ use crate::arch::TrapFrame;
 use crate::errno::KResult;
 use crate::mm;
 
+use super::copy::*;
+use super::fcntl::*;
 use super::file::*;
 use super::futex::*;
 use super::ids::*;
