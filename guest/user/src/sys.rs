@@ -390,6 +390,8 @@ pub fn broken_down(seconds: i64, utc: bool) -> libc::tm {
         let seconds = seconds as _;
         if utc {
             libc::gmtime_r(&seconds, &mut time);
+            // Some C libraries say GMT.
+            time.tm_zone = c"UTC".as_ptr();
         } else {
             libc::localtime_r(&seconds, &mut time);
         }

@@ -45,14 +45,14 @@ pub fn umask(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
 
 /// Letter, what it limits, unit in bytes, name.
 const LIMITS: &[(u8, u32, u64, &str)] = &[
-    (b't', libc::RLIMIT_CPU as u32, 1, "time (seconds)"),
-    (b'f', libc::RLIMIT_FSIZE as u32, 512, "file (blocks)"),
-    (b'd', libc::RLIMIT_DATA as u32, 1024, "data (kbytes)"),
-    (b's', libc::RLIMIT_STACK as u32, 1024, "stack (kbytes)"),
-    (b'c', libc::RLIMIT_CORE as u32, 512, "coredump (blocks)"),
-    (b'v', libc::RLIMIT_AS as u32, 1024, "vmemory (kbytes)"),
-    (b'u', libc::RLIMIT_NPROC as u32, 1, "process"),
-    (b'n', libc::RLIMIT_NOFILE as u32, 1, "nofiles"),
+    (b't', libc::RLIMIT_CPU as _, 1, "time (seconds)"),
+    (b'f', libc::RLIMIT_FSIZE as _, 512, "file (blocks)"),
+    (b'd', libc::RLIMIT_DATA as _, 1024, "data (kbytes)"),
+    (b's', libc::RLIMIT_STACK as _, 1024, "stack (kbytes)"),
+    (b'c', libc::RLIMIT_CORE as _, 512, "coredump (blocks)"),
+    (b'v', libc::RLIMIT_AS as _, 1024, "vmemory (kbytes)"),
+    (b'u', libc::RLIMIT_NPROC as _, 1, "process"),
+    (b'n', libc::RLIMIT_NOFILE as _, 1, "nofiles"),
 ];
 
 /// `ulimit [-HSa] [-cdfnstuv] [LIMIT]`.
