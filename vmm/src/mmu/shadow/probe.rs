@@ -19,7 +19,7 @@ use crate::vcpu::exit::{Peripherals, Stop};
 use crate::vm::Vm;
 
 /// Where the tiny kernel lies: free memory below 1 MiB.
-const CODE: u64 = 0x4_0000;
+pub const CODE: u64 = 0x4_0000;
 /// Memory of the tiny guest.
 const MEMORY: usize = 2 << 20;
 /// The status with which it ends.
@@ -54,32 +54,51 @@ const KERNEL: [u8; 20] = [
 /// # Errors
 /// Why it does not work.
 pub fn try_out(host: &Host) -> Result<(), String> {
+    match run_tiny(host, Policy::Unsync, &KERNEL, |_| {})? {
+        Stop::Status(STATUS) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Runs a tiny kernel: `code` at [`CODE`] in a guest of 2 MiB with one large page of them, user
+/// and supervisor, one to one, and nothing but the exit ports; `prepare` may change memory first.
+/// Says how it ended.
+///
+/// # Errors
+/// It could not be started.
+pub fn run_tiny(
+    host: &Host,
+    policy: Policy,
+    code: &[u8],
+    prepare: impl FnOnce(&GuestMemory),
+) -> Result<Stop, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
     let ranges = [(GuestAddress(0), MEMORY)];
-    let memory = GuestMemory::from_ranges(&ranges).map_err(|error| error.to_string())?;
-    // One page of 2 MiB, one to one.
+    let memory = GuestMemory::from_ranges(&ranges).map_err(|error| text(&error))?;
     let words = [
-        (layout::PML4, layout::PDPT | 3),
-        (layout::PDPT, layout::PD | 3),
-        (layout::PD, 0x83),
+        (layout::PML4, layout::PDPT | 7),
+        (layout::PDPT, layout::PD | 7),
+        (layout::PD, 0x87),
     ];
     for (at, entry) in words {
         memory
             .write_obj(entry, GuestAddress(at))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| text(&error))?;
     }
     memory
-        .write_slice(&KERNEL, GuestAddress(CODE))
-        .map_err(|error| error.to_string())?;
-    let mode = Box::new(Shadow::new(Policy::Unsync));
-    let vm = Vm::new(host, &memory, mode).map_err(|error| error.to_string())?;
+        .write_slice(code, GuestAddress(CODE))
+        .map_err(|error| text(&error))?;
+    prepare(&memory);
+    let mode = Box::new(Shadow::new(policy));
+    let vm = Vm::new(host, &memory, mode).map_err(|error| text(&error))?;
     let mut bus = Bus::new();
     let latch = Arc::new(ExitLatch::new());
-    ExitPort::add_all(&mut bus, &latch).map_err(|error| error.to_string())?;
+    ExitPort::add_all(&mut bus, &latch).map_err(|error| text(&error))?;
     let ioapic = Ioapic::new(vm.msi_sink());
-    let cpuid = cpuid::guest_cpuid(host).map_err(|error| error.to_string())?;
+    let cpuid = cpuid::guest_cpuid(host).map_err(|error| text(&error))?;
     let (fd, mmu) = vm
         .create_vcpu(&cpuid, Entry::Long(CODE))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| text(&error))?;
     let mut vcpu = Vcpu {
         fd,
         mmu,
@@ -88,8 +107,5 @@ pub fn try_out(host: &Host) -> Result<(), String> {
         counts: Default::default(),
         memory,
     };
-    match vcpu.run() {
-        Stop::Status(STATUS) => Ok(()),
-        other => Err(format!("{other:?}")),
-    }
+    Ok(vcpu.run())
 }
