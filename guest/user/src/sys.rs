@@ -390,8 +390,10 @@ pub fn broken_down(seconds: i64, utc: bool) -> libc::tm {
         let seconds = seconds as _;
         if utc {
             libc::gmtime_r(&seconds, &mut time);
-            // Some C libraries say GMT.
-            time.tm_zone = c"UTC".as_ptr();
+            // musl says UTC and takes no other name; glibc says GMT.
+            if cfg!(target_env = "gnu") {
+                time.tm_zone = c"UTC".as_ptr();
+            }
         } else {
             libc::localtime_r(&seconds, &mut time);
         }
