@@ -10,7 +10,7 @@ pub fn run() -> ! {
         .split_ascii_whitespace()
         .any(|word| word == "norandmaps")
     {
-        mm::space::set_randomise(false);
+        mm::random::set_randomise(false);
     }
     time::init();
     task::init();

@@ -1,9 +1,10 @@
 //! Page faults of programs: demand paging, copy-on-write, stack growth.
 
 use super::area::{Area, Prot, Source};
+use super::areas::{Inner, STACK_GAP};
 use super::frame::Frame;
 use super::layout::{PAGE, USER_END};
-use super::space::{AddressSpace, Inner, STACK_GAP};
+use super::space::AddressSpace;
 use super::table::{ADDRESS, DIRTY, PRESENT, Tables, WRITE};
 use crate::errno::{Errno, KResult};
 use crate::fs::Inode;

@@ -6,16 +6,18 @@
 //! | `direct`, `mmio` | how the kernel reaches memory and devices |
 //! | `frame`, `heap` | allocation |
 //! | `table` | page tables of programs |
-//! | `space`, `area`, `fault`, `remap` | address spaces: areas, page faults, fork, mremap |
+//! | `space`, `area`, `areas`, `fault`, `remap`, `random` | address spaces: areas, page faults, fork, mremap, layout |
 //! | `user`, `user_copy` | copies from and to programs |
 
 pub mod area;
+mod areas;
 pub mod direct;
 mod fault;
 pub mod frame;
 pub mod heap;
 pub mod layout;
 pub mod mmio;
+pub mod random;
 mod remap;
 pub mod space;
 mod table;

@@ -1,9 +1,10 @@
 //! `mremap`: resizing and moving mappings.
 
 use super::area::{Area, Source};
+use super::areas::Inner;
 use super::frame;
 use super::layout::PAGE;
-use super::space::{AddressSpace, Inner, check_range, page_up};
+use super::space::{AddressSpace, check_range, page_up};
 use super::table::Gather;
 use crate::errno::{Errno, KResult};
 

@@ -68,7 +68,7 @@ pub fn sys_getrusage(who: usize, at: usize) -> KResult<usize> {
     {
         usage.max_rss_kib = usage
             .max_rss_kib
-            .max((space.usage().resident * PAGE / 1024) as u64);
+            .max((space.resident() * PAGE / 1024) as u64);
     }
     write_user(at, &RUsage::from(usage))?;
     Ok(0)

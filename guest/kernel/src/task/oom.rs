@@ -47,7 +47,7 @@ fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
 /// hold sixteen, a file next to nothing), and the kernel's part of each thread.
 fn claim(process: &Process) -> Option<usize> {
     const THREAD_PAGES: usize = 5;
-    let resident = process.space()?.usage().resident;
+    let resident = process.space()?.resident();
     let descriptors = process.files.lock().iter().count();
     Some(resident + descriptors + process.thread_count() * THREAD_PAGES)
 }
