@@ -26,6 +26,7 @@ mod poll;
 mod process;
 mod sched;
 mod signal;
+mod socket;
 mod stat;
 mod system;
 mod table;

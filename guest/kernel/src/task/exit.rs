@@ -98,9 +98,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
         machine_end(status);
     }
     itimer::stop_all(process);
-    let pages = process
-        .own_space()
-        .map_or(0, |space| space.resident());
+    let pages = process.own_space().map_or(0, |space| space.resident());
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     close_files(process);
     leave_space(process);

@@ -252,7 +252,7 @@ fn new_process(
     };
     let mut actions = old.signals.lock().actions.clone();
     if flags & CLONE_CLEAR_SIGHAND != 0 {
-        actions.clear_handlers();
+        actions.reset_handlers();
     }
     let (parent, ppid) = if flags & CLONE_PARENT != 0 {
         let parent = old.parent();

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `process`, `thread` | [`Process`]: what threads share; [`Task`]: one thread |
 //! | `table`, `family` | all by number; groups and sessions |
-//! | `fork`, `exec`, `elf`, `exit`, `wait` | their lives |
+//! | `start`, `fork`, `exec`, `elf`, `stack`, `exit`, `wait` | their lives |
 //! | `signal` | signals and job control |
 //! | `futex`, `robust` | user-space locks |
 //! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
+//! | `kstack`, `loadavg` | kernel stacks; how busy the machine is |
 
 mod creds;
 mod elf;

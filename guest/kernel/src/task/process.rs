@@ -114,7 +114,7 @@ impl Completion {
         self.queue.wake_all();
     }
 
-    /// Wait; only a fatal signal ends it early.
+    /// Wait; nothing ends it early, as the child uses the memory of whoever waits.
     pub fn wait(&self) {
         self.queue
             .wait_uninterruptible(|| self.done.load(Ordering::SeqCst).then_some(()));

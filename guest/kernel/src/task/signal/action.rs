@@ -85,7 +85,8 @@ impl Actions {
         &mut self.0[(signo - 1) as usize]
     }
 
-    /// exec(2): handlers belong to the old program; what is ignored stays ignored.
+    /// exec(2), and `CLONE_CLEAR_SIGHAND`: handlers belong to the old program; what is ignored stays
+    /// ignored.
     pub fn reset_handlers(&mut self) {
         for action in &mut self.0 {
             *action = match action.handler {
@@ -96,10 +97,5 @@ impl Actions {
                 _ => SigAction::DEFAULT,
             };
         }
-    }
-
-    /// `CLONE_CLEAR_SIGHAND`: all caught signals to their defaults.
-    pub fn clear_handlers(&mut self) {
-        self.reset_handlers();
     }
 }
