@@ -133,9 +133,17 @@ kernel!(
 );
 kernel!(
     patched_instructions,
-    // An interrupt flag that is really off, and the virtual task register.
-    "cli; mov ax, 0x10; mov ds, ax; mov es, ax",
+    // None of these traps in ring 3, and all would show ring 3's own state.
+    "cli; pushfq; pop rax; test eax, 0x200; jnz 3f",
+    "sti; pushfq; pop rax; test eax, 0x200; jz 3f",
+    "push 2; popfq; pushfq; pop rax; test eax, 0x200; jnz 3f",
+    "mov eax, cs; cmp eax, 0x08; jne 3f",
+    "str eax; cmp eax, 0x28; jne 3f",
+    "sgdt [0x61000]; cmp word ptr [0x61000], 0x37; jne 3f",
+    "smsw eax; and eax, 1; jz 3f",
+    "mov eax, 0x10; lar ecx, eax; jnz 3f",
     done!(),
+    "3: ud2",
 );
 kernel!(program_reads_window, to_user!(), "mov rax, [rbx]");
 kernel!(program_writes_frame, to_user!(), "mov [rbx + 0x5fd8], rax");

@@ -8,7 +8,7 @@ use gnomon_abi::note;
 use gnomon_devices::GuestMemory;
 use linux_loader::loader::{Elf, KernelLoader};
 use object::LittleEndian;
-use object::elf::{ELFCLASS64, EM_X86_64, FileHeader64, PT_LOAD, PT_NOTE};
+use object::elf::{ELFCLASS64, EM_X86_64, FileHeader64, PF_X, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
@@ -162,6 +162,20 @@ impl<'a> Kernel<'a> {
             )));
         }
         Ok((entry, filled))
+    }
+
+    /// Where the kernel's code lies in guest memory: start and length of each executable segment.
+    pub fn code(&self) -> Vec<(u64, u64)> {
+        let bytes = self.bytes();
+        let Ok(header) = FileHeader64::<LittleEndian>::parse(bytes) else {
+            return Vec::new();
+        };
+        let segments = header.program_headers(LittleEndian, bytes).unwrap_or_default();
+        segments
+            .iter()
+            .filter(|s| s.p_type(LittleEndian) == PT_LOAD && s.p_flags(LittleEndian) & PF_X != 0)
+            .map(|s| (s.p_paddr(LittleEndian), s.p_filesz(LittleEndian)))
+            .collect()
     }
 
     fn read_notes(

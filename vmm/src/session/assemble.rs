@@ -71,7 +71,8 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     let log = Arc::clone(&ends.log);
     let devices = devices::build(&memory, vm.msi_sink(), ends, disks)?;
     let vm_fd = Arc::clone(vm.fd());
-    let (fd, mmu) = vm.create_vcpu(&cpuid, entry)?;
+    let (fd, mut mmu) = vm.create_vcpu(&cpuid, entry)?;
+    mmu.code_loaded(&kernel.code());
 
     let tsc_khz = fd.get_tsc_khz().map_err(HostError::refused(
         "to tell the time-stamp counter's frequency",

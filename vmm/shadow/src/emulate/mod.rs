@@ -258,7 +258,8 @@ pub fn fetch(cpu: &VirtCpu, platform: &mut impl Platform) -> Result<Instruction,
     }
 }
 
-fn decode(bytes: &[u8], rip: u64) -> Instruction {
+/// Decodes the instruction in `bytes`, as it lies at `rip`; it may be invalid.
+pub fn decode(bytes: &[u8], rip: u64) -> Instruction {
     Decoder::with_ip(64, bytes, rip, DecoderOptions::NONE).decode()
 }
 

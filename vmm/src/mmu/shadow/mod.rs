@@ -30,6 +30,7 @@ use gnomon_devices::irq::MsiSink;
 use gnomon_shadow::apic::Apic;
 use gnomon_shadow::cpu::{VirtCpu, cr4, flag, reg};
 use gnomon_shadow::deliver::{Event, has_error_code, vector};
+use gnomon_shadow::patch::Patches;
 use gnomon_shadow::tables::entry::canonical;
 use gnomon_shadow::tables::{Config, Policy, ShadowTables};
 use kvm_bindings::{
@@ -199,6 +200,7 @@ impl Mmu for Shadow {
             apic: Apic::new(0, APIC_HZ, tsc_hz),
             inbox: Arc::clone(&self.inbox),
             operations: Vec::new(),
+            patches: Patches::default(),
             stop: None,
             cpuid: cpuid.clone(),
             true_cr: World::true_registers(&cpu),
@@ -223,6 +225,14 @@ impl Mmu for Shadow {
             syscall_stays: self.module == Module::Pvm,
         });
         Ok(())
+    }
+
+    fn code_loaded(&mut self, code: &[(u64, u64)]) {
+        if let Some(engine) = self.engine.as_mut() {
+            for &(gpa, len) in code {
+                engine.world.patch(gpa, len);
+            }
+        }
     }
 
     fn prepare(&mut self, vcpu: &mut VcpuFd, peripherals: &Peripherals) -> Handled {
@@ -293,6 +303,7 @@ impl Mmu for Shadow {
             ("evictions", t.evictions),
             ("drops", t.drops),
             ("edits", t.edits),
+            ("patched", engine.world.patches.len() as u64),
             ("table_pages", engine.world.tables.pages_in_use() as u64),
         ]
     }

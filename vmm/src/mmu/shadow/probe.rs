@@ -96,9 +96,10 @@ pub fn run_tiny(
     ExitPort::add_all(&mut bus, &latch).map_err(|error| text(&error))?;
     let ioapic = Ioapic::new(vm.msi_sink());
     let cpuid = cpuid::guest_cpuid(host).map_err(|error| text(&error))?;
-    let (fd, mmu) = vm
+    let (fd, mut mmu) = vm
         .create_vcpu(&cpuid, Entry::Long(CODE))
         .map_err(|error| text(&error))?;
+    mmu.code_loaded(&[(CODE, code.len() as u64)]);
     let mut vcpu = Vcpu {
         fd,
         mmu,

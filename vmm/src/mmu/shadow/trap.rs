@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use gnomon_shadow::cpu::{VirtCpu, flag, reg};
 use gnomon_shadow::deliver::{Event, Exception, deliver, has_error_code, vector};
 use gnomon_shadow::emulate::{self, Platform, Step, enter_syscall, execute, fetch, traps_in_ring3};
+use gnomon_shadow::patch::is_sensitive;
 use gnomon_shadow::tables::Outcome;
 use gnomon_shadow::tables::walk::{Access, Kind};
 use iced_x86::{Instruction, Mnemonic};
@@ -179,7 +180,8 @@ impl Guest {
             // Another processor, or a device, has changed it meanwhile: try again.
             Err(_) => return Ok(()),
         };
-        if traps_in_ring3(&instruction) {
+        // A replaced instruction is sensitive; that is why it was.
+        if traps_in_ring3(&instruction) || is_sensitive(&instruction) {
             self.counters.privileged += 1;
             return self.carry_out(out, &instruction);
         }
@@ -201,8 +203,29 @@ impl Guest {
         self.deliver(out, Event::Exception(Exception::UD))
     }
 
+    /// The instruction at RIP; where one has been replaced, what was there.
     fn fetch(&mut self, out: &mut Outside<'_>) -> Result<Instruction, Exception> {
-        fetch(&self.cpu, out)
+        let found = fetch(&self.cpu, out)?;
+        if found.mnemonic() != Mnemonic::Hlt || out.world.patches.is_empty() {
+            return Ok(found);
+        }
+        let access = Access {
+            kind: Kind::Fetch,
+            user: self.cpu.is_user(),
+        };
+        let world = &mut *out.world;
+        let Ok(t) = world.tables.translate(&world.ram, self.cpu.rip, access) else {
+            return Ok(found);
+        };
+        let mut now = [0; 15];
+        let here = (4096 - t.gpa % 4096).min(15) as usize;
+        if !world.ram.load(t.gpa, &mut now[..here]) {
+            return Ok(found);
+        }
+        Ok(match world.patches.original(t.gpa, &now[..here]) {
+            Some(site) => emulate::decode(&site.original, self.cpu.rip),
+            None => found,
+        })
     }
 
     /// Carries out the instruction at RIP.
@@ -267,7 +290,7 @@ impl Guest {
             let Ok(i) = self.fetch(out) else { break };
             // The processor reads its clock itself.
             let clock = matches!(i.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp);
-            let traps = traps_in_ring3(&i) && !clock;
+            let traps = (traps_in_ring3(&i) || is_sensitive(&i)) && !clock;
             if !traps && !is_plain(&i) {
                 break;
             }

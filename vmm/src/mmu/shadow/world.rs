@@ -7,6 +7,7 @@ use gnomon_shadow::apic::{Apic, MSR_TSC_DEADLINE, Now};
 use gnomon_shadow::cpu::{VirtCpu, cr0, cr4};
 use gnomon_shadow::deliver::Exception;
 use gnomon_shadow::emulate::{Base, Platform};
+use gnomon_shadow::patch::{Patches, TRAP, scan};
 use gnomon_shadow::tables::ShadowTables;
 use gnomon_shadow::tables::walk::{Access, Kind};
 use kvm_bindings::{CpuId, Msrs, kvm_debugregs, kvm_msr_entry, kvm_xcrs};
@@ -57,6 +58,8 @@ pub struct World {
     pub inbox: Arc<Inbox>,
     /// What the true processor has to do before the guest goes on.
     pub operations: Vec<Operation>,
+    /// Instructions of the kernel that have been replaced.
+    pub patches: Patches,
     /// A device has ended the run.
     pub stop: Option<Stop>,
     /// The guest's CPUID.
@@ -73,6 +76,21 @@ impl World {
             CR0_FIXED | cpu.cr0 & CR0_GUEST,
             cr4::PAE | umip | cpu.cr4 & CR4_GUEST,
         )
+    }
+
+    /// Replaces the instructions in `len` bytes of code at `gpa` that would go wrong in ring 3
+    /// without a trap.
+    pub fn patch(&mut self, gpa: u64, len: u64) {
+        let mut code = vec![0; len as usize];
+        if !self.ram.load(gpa, &mut code) {
+            return;
+        }
+        for site in scan(&code, gpa) {
+            log::debug!("replaced {:02x?} at {:#x}", site.original, site.va);
+            if self.ram.store(site.va, &[TRAP]) {
+                self.patches.insert(site.va, site);
+            }
+        }
     }
 
     fn now(&self, tsc: u64) -> Now {
