@@ -1,1 +1,1 @@
-d=$(mktemp -d); [ -d $d ] && echo dir; f=$(mktemp $d/xXXXXXX); [ -f $f ] && stat -c %a $f; rmdir $d 2>/dev/null; echo $?; rm -r $d; realpath /usr/../tmp/./x/.. ; basename /a/b.c .c; dirname /a/b.c; pwd -P | grep -c /
+d=$(mktemp -d); [ -d $d ] && echo dir; f=$(mktemp $d/xXXXXXX); [ -f $f ] && stat -c %a $f; rmdir $d 2>/dev/null; echo $?; mkdir -p y/x; realpath y/../y/./x/.. | sed "s,.*/,,"; rm -r $d; basename /a/b.c .c; dirname /a/b.c; pwd -P | grep -c /

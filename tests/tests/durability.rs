@@ -58,29 +58,31 @@ impl Promises {
         }
     }
 
-    /// Compare with the files below `directory`; the promises that were broken.
-    fn broken(&self, directory: &Path) -> Vec<String> {
+    /// Compare with the files below `directory`; the promises that were broken. What had come to
+    /// pass without word of it is known from now on.
+    fn broken(&mut self, directory: &Path) -> Vec<String> {
         let read = |name: &str| fs::read(directory.join(name)).ok();
         let last = self.files.keys().next_back().copied();
         let mut broken = Vec::new();
-        for (&number, &there) in &self.files {
+        for (&number, there) in &mut self.files {
             let found = read(&number.to_string());
-            // It may have been removed already without word of it.
-            let may_be_gone = !there || (number % 3 == 0 && Some(number) == last);
+            let may_be_gone = !*there || (number % 3 == 0 && Some(number) == last);
             let kept = match &found {
-                Some(bytes) => there && *bytes == contents(number),
+                Some(bytes) => *there && *bytes == contents(number),
                 None => may_be_gone,
             };
             if !kept {
-                let len = found.map(|bytes| bytes.len());
+                let len = found.as_ref().map(Vec::len);
                 broken.push(format!("file {number} (there: {there}) has {len:?} bytes"));
             }
+            *there = found.is_some();
         }
         if let Some(least) = self.current {
             let found = read("current").unwrap_or_default();
-            // The next one may have come without word of it.
-            if ![least, least + 1].iter().any(|&n| found == contents(n)) {
-                broken.push(format!("current {least} has {} other bytes", found.len()));
+            // The next one is that of the next file, with or without word of either.
+            match (least..=last.unwrap_or(least) + 1).find(|&n| found == contents(n)) {
+                Some(number) => self.current = Some(number),
+                None => broken.push(format!("current {least} has {} other bytes", found.len())),
             }
         }
         broken

@@ -95,8 +95,8 @@ fn files_are_put_into_an_image(mode: Mode) {
     let finished = Gnomon::new(mode)
         .root(image.path())
         .file(&note, "/new/place/note")
-        .file(&note, "/etc/")
-        .shell("cat /new/place/note /etc/note")
+        .file(&note, "/etc/passwd")
+        .shell("cat /new/place/note /etc/passwd")
         .run();
     finished.assert_status(0).assert_output("put in\nput in\n");
     image.assert_clean();

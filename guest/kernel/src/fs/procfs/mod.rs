@@ -35,8 +35,10 @@ enum Node {
     ThreadSelf,
     /// `/proc/mounts`: a link to `self/mounts`.
     MountsLink,
-    /// `/proc/PID`, or a thread's directory with the same files.
+    /// `/proc/PID`, also for a thread's number.
     Process(u32),
+    /// `/proc/PID/task/TID`: the same files, but no threads of its own.
+    Thread(u32),
     /// `/proc/PID/NAME`.
     ProcessFile(u32, &'static process::Entry),
     /// `/proc/PID/exe`, `cwd`, `root`.
@@ -127,6 +129,7 @@ impl ProcInode {
             Node::ThreadSelf => 3,
             Node::MountsLink => 4,
             Node::Process(pid) => u64::from(pid) << 32 | 1,
+            Node::Thread(tid) => u64::from(tid) << 32 | 10,
             Node::ProcessFile(pid, entry) => {
                 u64::from(pid) << 32 | (core::ptr::from_ref(entry) as u64 & 0xff_ffff)
             }
@@ -141,6 +144,7 @@ impl ProcInode {
     fn owner(&self) -> Option<u32> {
         match self.node {
             Node::Process(pid)
+            | Node::Thread(pid)
             | Node::ProcessFile(pid, _)
             | Node::ProcessLink(pid, _)
             | Node::Fds(pid)
@@ -170,8 +174,8 @@ impl ProcInode {
                     }
                 }
             }
-            Node::Process(id) => {
-                let process = process_of(id)?;
+            Node::Process(id) | Node::Thread(id) => {
+                process_of(id)?;
                 for entry in process::ENTRIES {
                     names.push((entry.name.into(), FileType::Regular));
                 }
@@ -179,7 +183,7 @@ impl ProcInode {
                     names.push((name.into(), FileType::Symlink));
                 }
                 names.push(("fd".into(), FileType::Directory));
-                if process.pid() == id {
+                if matches!(self.node, Node::Process(_)) {
                     names.push(("task".into(), FileType::Directory));
                 }
             }
@@ -232,7 +236,9 @@ impl Inode for ProcInode {
 
     fn kind(&self) -> FileType {
         match self.node {
-            Node::Dir(_) | Node::Process(_) | Node::Fds(_) | Node::Tasks(_) => FileType::Directory,
+            Node::Dir(_) | Node::Process(_) | Node::Thread(_) | Node::Fds(_) | Node::Tasks(_) => {
+                FileType::Directory
+            }
             Node::File(_) | Node::ProcessFile(..) => FileType::Regular,
             _ => FileType::Symlink,
         }
@@ -272,11 +278,13 @@ impl Inode for ProcInode {
                     _ => Node::File(entry),
                 })
             }
-            Node::Process(id) => {
-                let process = process_of(id)?;
+            Node::Process(id) | Node::Thread(id) => {
+                process_of(id)?;
                 match name {
                     b"fd" => return self.make(Node::Fds(id)),
-                    b"task" if process.pid() == id => return self.make(Node::Tasks(id)),
+                    b"task" if matches!(self.node, Node::Process(_)) => {
+                        return self.make(Node::Tasks(id));
+                    }
                     _ => {}
                 }
                 if let Some((_, link)) = process::LINKS
@@ -303,7 +311,7 @@ impl Inode for ProcInode {
                 if process.threads().iter().all(|thread| thread.tid() != tid) {
                     return Err(Errno::ENOENT);
                 }
-                self.make(Node::Process(tid))
+                self.make(Node::Thread(tid))
             }
             _ => Err(Errno::ENOTDIR),
         }
