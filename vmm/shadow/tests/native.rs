@@ -109,7 +109,7 @@ impl Flat {
 
 impl Platform for Flat {
     fn read(&mut self, _: &VirtCpu, va: u64, bytes: &mut [u8], _: Access) -> Result<(), Exception> {
-        if va >= CODE && va < CODE + 64 {
+        if (CODE..CODE + 64).contains(&va) {
             for (i, byte) in bytes.iter_mut().enumerate() {
                 *byte = self
                     .code
