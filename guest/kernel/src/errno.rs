@@ -115,10 +115,32 @@ errnos! {
     ELOOP = 40;
     /// Value too large for defined data type.
     EOVERFLOW = 75;
+    /// Socket operation on non-socket.
+    ENOTSOCK = 88;
+    /// Message too long.
+    EMSGSIZE = 90;
+    /// Protocol wrong type for socket.
+    EPROTOTYPE = 91;
+    /// Protocol not available.
+    ENOPROTOOPT = 92;
+    /// Protocol not supported.
+    EPROTONOSUPPORT = 93;
+    /// Socket type not supported.
+    ESOCKTNOSUPPORT = 94;
     /// Operation not supported.
     EOPNOTSUPP = 95;
+    /// Address family not supported by protocol.
+    EAFNOSUPPORT = 97;
+    /// Address already in use.
+    EADDRINUSE = 98;
+    /// Transport endpoint is already connected.
+    EISCONN = 106;
+    /// Transport endpoint is not connected.
+    ENOTCONN = 107;
     /// Connection timed out.
     ETIMEDOUT = 110;
+    /// Connection refused.
+    ECONNREFUSED = 111;
     /// Stale file handle.
     ESTALE = 116;
     /// Kernel only: interrupted by a signal; restart if the handler has `SA_RESTART`.

@@ -34,6 +34,7 @@ mod poll;
 pub mod procfs;
 pub mod tmpfs;
 mod types;
+pub mod unix;
 
 pub use buf::{IoVec, ReadBuf, WriteBuf};
 pub use cache::reclaim;

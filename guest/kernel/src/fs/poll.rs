@@ -19,6 +19,8 @@ impl PollEvents {
     pub const HUP: Self = Self(0x10);
     /// The descriptor is not open.
     pub const NVAL: Self = Self(0x20);
+    /// The peer has shut down its writing half.
+    pub const RDHUP: Self = Self(0x2000);
     /// Readable and writable, as regular files always are.
     pub const ALWAYS: Self = Self(0x1 | 0x4 | 0x40 | 0x100);
     /// IN and RDNORM.

@@ -79,7 +79,7 @@ pub(super) fn check_offset(offset: usize) -> KResult<u64> {
 }
 
 /// An iovec array from user memory. EINVAL if it is too long or its lengths overflow.
-fn read_iovec(iov: usize, count: usize) -> KResult<Vec<IoVec>> {
+pub(super) fn read_iovec(iov: usize, count: usize) -> KResult<Vec<IoVec>> {
     if count > IOV_MAX {
         return Err(Errno::EINVAL);
     }

@@ -1,0 +1,712 @@
+//! UNIX-domain sockets (`unix(7)`): streams, datagrams and packets, with passing of descriptors.
+//!
+//! What is sent goes, as messages, into the receiver's [`Inbox`]; a connected socket holds its
+//! peer's. A stream ignores the borders between messages, except those that carry descriptors.
+//! Names are either inodes of sockets in the file system or abstract (beginning with NUL).
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    File, FileOps, FileType, Inode, Metadata, OpenFlags, PollEvents, PollTable, ReadBuf, WriteBuf,
+};
+use crate::errno::{Errno, KResult};
+use crate::mm::user::write_user;
+use crate::sync::{Mutex, SpinLock, WaitQueue};
+use crate::task;
+
+/// Bytes that may wait for one receiver (`SO_RCVBUF`).
+pub const BUFFER: usize = 212_992;
+
+/// Longest message of a stream: longer writes go in pieces.
+const PIECE: usize = 16 * 1024;
+
+/// Most descriptors in one message (`SCM_MAX_FD`).
+pub const MAX_DESCRIPTORS: usize = 253;
+
+/// Most connections that wait to be accepted, whatever `listen` asks for.
+const MAX_BACKLOG: usize = 4096;
+
+const FIONREAD: u32 = 0x541b;
+
+/// What a socket carries, with the numbers of `socket(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes (`SOCK_STREAM`).
+    Stream = 1,
+    /// Messages, without a connection (`SOCK_DGRAM`).
+    Datagram = 2,
+    /// Messages over a connection (`SOCK_SEQPACKET`).
+    Packet = 5,
+}
+
+/// A name: a path, or an abstract name that begins with NUL; empty: none.
+pub type Address = Vec<u8>;
+
+/// Who is at the other end (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// Its process.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
+impl Peer {
+    fn current() -> Self {
+        let process = task::current_process();
+        let creds = process.creds.lock();
+        Self {
+            pid: process.pid(),
+            uid: creds.euid,
+            gid: creds.egid,
+        }
+    }
+}
+
+struct Message {
+    data: Vec<u8>,
+    at: usize,
+    files: Vec<Arc<File>>,
+    from: Address,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Nothing will come any more.
+    ended: bool,
+    /// Nobody will read any more.
+    closed: bool,
+}
+
+/// What waits for one receiver.
+struct Inbox {
+    queue: SpinLock<Queue>,
+    readable: Arc<WaitQueue>,
+    /// Woken when there is room for senders.
+    writable: Arc<WaitQueue>,
+    /// Readers take turns: a message is out of the queue while it is copied.
+    reader: Mutex<()>,
+}
+
+impl Inbox {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            queue: SpinLock::new(Queue::default()),
+            readable: Arc::new(WaitQueue::new()),
+            writable: Arc::new(WaitQueue::new()),
+            reader: Mutex::new(()),
+        })
+    }
+
+    fn end(&self) {
+        self.queue.lock().ended = true;
+        self.readable.wake_all();
+        self.writable.wake_all();
+    }
+
+    fn close(&self) {
+        let dropped = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            queue.bytes = 0;
+            core::mem::take(&mut queue.messages)
+        };
+        drop(dropped);
+        self.readable.wake_all();
+        self.writable.wake_all();
+    }
+
+    fn has_room(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed || queue.bytes < BUFFER
+    }
+}
+
+enum Role {
+    Idle,
+    Listening {
+        waiting: VecDeque<Arc<Socket>>,
+        backlog: usize,
+    },
+    Connected,
+}
+
+struct State {
+    role: Role,
+    address: Address,
+    peer_address: Address,
+    /// Where what is sent goes.
+    peer: Option<Arc<Inbox>>,
+    peer_creds: Peer,
+    /// The key under which it is bound, to be removed when it closes.
+    bound: Option<Key>,
+}
+
+/// What a name is found by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Inode(u64, u64),
+    Abstract(Vec<u8>),
+}
+
+static BOUND: SpinLock<BTreeMap<Key, Weak<Socket>>> = SpinLock::new(BTreeMap::new());
+static NEXT_INO: AtomicU64 = AtomicU64::new(1);
+
+/// A socket.
+pub struct Socket {
+    kind: Kind,
+    ino: u64,
+    inbox: Arc<Inbox>,
+    state: SpinLock<State>,
+}
+
+/// What was received.
+pub struct Received {
+    /// Bytes stored.
+    pub len: usize,
+    /// Bytes that the message had: more than `len` if it was cut.
+    pub full_len: usize,
+    /// Descriptors that came with it.
+    pub files: Vec<Arc<File>>,
+    /// Who sent it, if that socket has a name.
+    pub from: Address,
+}
+
+impl Socket {
+    /// An unconnected socket.
+    pub fn new(kind: Kind) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            ino: NEXT_INO.fetch_add(1, Ordering::Relaxed),
+            inbox: Inbox::new(),
+            state: SpinLock::new(State {
+                role: Role::Idle,
+                address: Address::new(),
+                peer_address: Address::new(),
+                peer: None,
+                peer_creds: Peer::default(),
+                bound: None,
+            }),
+        })
+    }
+
+    /// Two sockets, connected with each other.
+    pub fn pair(kind: Kind) -> (Arc<Self>, Arc<Self>) {
+        let (a, b) = (Self::new(kind), Self::new(kind));
+        join(&a, &b);
+        (a, b)
+    }
+
+    /// An open file for the socket; `flags`: NONBLOCK counts.
+    pub fn into_file(self: Arc<Self>, flags: OpenFlags) -> Arc<File> {
+        let nonblock = OpenFlags(flags.0 & OpenFlags::NONBLOCK.0);
+        let ops = Box::new(SocketFile(self.clone()));
+        File::new(self, None, Some(ops), OpenFlags::RDWR | nonblock)
+    }
+
+    /// What it carries.
+    pub fn kind_of_traffic(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its name.
+    pub fn address(&self) -> Address {
+        self.state.lock().address.clone()
+    }
+
+    /// The name of the other end. ENOTCONN.
+    pub fn peer_address(&self) -> KResult<Address> {
+        let state = self.state.lock();
+        match state.peer {
+            Some(_) => Ok(state.peer_address.clone()),
+            None => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer_creds(&self) -> Peer {
+        self.state.lock().peer_creds
+    }
+
+    /// Whether it waits for connections.
+    pub fn is_listening(&self) -> bool {
+        matches!(self.state.lock().role, Role::Listening { .. })
+    }
+
+    /// Give it a name: `inode` is the file-system object of a path. EINVAL if it has one,
+    /// EADDRINUSE.
+    pub fn bind(self: &Arc<Self>, address: Address, inode: Option<&Arc<dyn Inode>>) -> KResult<()> {
+        let key = match inode {
+            Some(inode) => inode_key(inode),
+            None => Key::Abstract(address.clone()),
+        };
+        let mut bound = BOUND.lock();
+        if bound
+            .get(&key)
+            .is_some_and(|known| known.strong_count() > 0)
+        {
+            return Err(Errno::EADDRINUSE);
+        }
+        let mut state = self.state.lock();
+        if state.bound.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        state.address = address;
+        state.bound = Some(key.clone());
+        bound.insert(key, Arc::downgrade(self));
+        Ok(())
+    }
+
+    /// Whether it has a name.
+    pub fn is_bound(&self) -> bool {
+        self.state.lock().bound.is_some()
+    }
+
+    /// Wait for connections from now on. EOPNOTSUPP for datagrams, EINVAL without a name.
+    pub fn listen(&self, backlog: usize) -> KResult<()> {
+        if self.kind == Kind::Datagram {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut state = self.state.lock();
+        let limit = backlog.clamp(1, MAX_BACKLOG);
+        let has_name = state.bound.is_some();
+        match &mut state.role {
+            Role::Connected => return Err(Errno::EINVAL),
+            Role::Listening { backlog, .. } => *backlog = limit,
+            Role::Idle if !has_name => return Err(Errno::EINVAL),
+            Role::Idle => {
+                state.peer_creds = Peer::current();
+                state.role = Role::Listening {
+                    waiting: VecDeque::new(),
+                    backlog: limit,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The next connection. EINVAL if it does not listen, EAGAIN, ERESTARTSYS.
+    pub fn accept(&self, nonblock: bool) -> KResult<Arc<Self>> {
+        let take = || match &mut self.state.lock().role {
+            Role::Listening { waiting, .. } => waiting.pop_front().map(Ok),
+            _ => Some(Err(Errno::EINVAL)),
+        };
+        let accepted = match take() {
+            Some(accepted) => accepted?,
+            None if nonblock => return Err(Errno::EAGAIN),
+            None => self.inbox.readable.wait(take)??,
+        };
+        // Those who wait to connect find room now.
+        self.inbox.writable.wake_all();
+        Ok(accepted)
+    }
+
+    /// Connect to the socket `target`. ECONNREFUSED, EISCONN, EPROTOTYPE, EAGAIN.
+    pub fn connect(self: &Arc<Self>, target: &Arc<Self>, nonblock: bool) -> KResult<()> {
+        if self.kind != target.kind {
+            return Err(Errno::EPROTOTYPE);
+        }
+        if self.kind == Kind::Datagram {
+            let mut state = self.state.lock();
+            state.peer = Some(target.inbox.clone());
+            state.peer_address = target.address();
+            return Ok(());
+        }
+        match self.state.lock().role {
+            Role::Idle => {}
+            Role::Connected => return Err(Errno::EISCONN),
+            Role::Listening { .. } => return Err(Errno::EINVAL),
+        }
+        let server = Self::new(self.kind);
+        let queue = || {
+            let mut state = target.state.lock();
+            let address = state.address.clone();
+            let creds = state.peer_creds;
+            match &mut state.role {
+                Role::Listening { waiting, backlog } if waiting.len() <= *backlog => {
+                    join(self, &server);
+                    server.state.lock().address = address.clone();
+                    let mut own = self.state.lock();
+                    own.peer_address = address;
+                    own.peer_creds = creds;
+                    drop(own);
+                    waiting.push_back(server.clone());
+                    Some(Ok(()))
+                }
+                Role::Listening { .. } => None,
+                _ => Some(Err(Errno::ECONNREFUSED)),
+            }
+        };
+        match queue() {
+            Some(result) => result?,
+            None if nonblock => return Err(Errno::EAGAIN),
+            None => target.inbox.writable.wait(queue)??,
+        }
+        target.inbox.readable.wake_all();
+        Ok(())
+    }
+
+    /// Send `buf` with `files` to `to` or the peer. EPIPE if nobody can read (the caller sends
+    /// SIGPIPE), ENOTCONN, EMSGSIZE, EAGAIN, ERESTARTSYS.
+    pub fn send(
+        &self,
+        buf: &mut WriteBuf<'_>,
+        mut files: Vec<Arc<File>>,
+        to: Option<&Arc<Self>>,
+        nonblock: bool,
+    ) -> KResult<usize> {
+        let (inbox, from) = {
+            let state = self.state.lock();
+            let inbox = match to {
+                Some(target) => Some(target.inbox.clone()),
+                None => state.peer.clone(),
+            };
+            (inbox.ok_or(Errno::ENOTCONN)?, state.address.clone())
+        };
+        let whole = self.kind != Kind::Stream;
+        if whole && buf.remaining() > BUFFER {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut sent = 0;
+        loop {
+            let left = buf.remaining();
+            if left == 0 && (sent > 0 || !whole) {
+                return Ok(sent);
+            }
+            if !inbox.has_room() {
+                if nonblock {
+                    return if sent > 0 {
+                        Ok(sent)
+                    } else {
+                        Err(Errno::EAGAIN)
+                    };
+                }
+                if let Err(e) = inbox.writable.wait(|| inbox.has_room().then_some(())) {
+                    return if sent > 0 { Ok(sent) } else { Err(e) };
+                }
+            }
+            let len = if whole { left } else { left.min(PIECE) };
+            let mut data = Vec::new();
+            data.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+            data.resize(len, 0);
+            let taken = buf.take(&mut data)?;
+            if taken < len && whole {
+                return Err(Errno::EFAULT);
+            }
+            data.truncate(taken);
+            let closed = {
+                let mut queue = inbox.queue.lock();
+                if queue.closed || (queue.ended && self.kind != Kind::Datagram) {
+                    true
+                } else {
+                    queue.bytes += taken;
+                    queue.messages.push_back(Message {
+                        data,
+                        at: 0,
+                        files: core::mem::take(&mut files),
+                        from: from.clone(),
+                    });
+                    false
+                }
+            };
+            if closed {
+                return match (sent, self.kind) {
+                    (0, Kind::Datagram) => Err(Errno::ECONNREFUSED),
+                    (0, _) => Err(Errno::EPIPE),
+                    _ => Ok(sent),
+                };
+            }
+            inbox.readable.wake_all();
+            sent += taken;
+            if whole || taken == 0 {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Receive into `buf`; at the end of a connection 0 bytes. EAGAIN, EINVAL if it is
+    /// not connected, ERESTARTSYS.
+    pub fn receive(&self, buf: &mut ReadBuf<'_>, nonblock: bool, peek: bool) -> KResult<Received> {
+        if self.kind != Kind::Datagram && !matches!(self.state.lock().role, Role::Connected) {
+            return Err(Errno::EINVAL);
+        }
+        let inbox = &self.inbox;
+        loop {
+            {
+                let _reader = inbox.reader.lock();
+                if let Some(received) = self.receive_ready(buf, peek)? {
+                    return Ok(received);
+                }
+                let queue = inbox.queue.lock();
+                if queue.ended || queue.closed {
+                    return Ok(Received {
+                        len: 0,
+                        full_len: 0,
+                        files: Vec::new(),
+                        from: Address::new(),
+                    });
+                }
+            }
+            if nonblock {
+                return Err(Errno::EAGAIN);
+            }
+            inbox.readable.wait(|| {
+                let queue = inbox.queue.lock();
+                (!queue.messages.is_empty() || queue.ended || queue.closed).then_some(())
+            })?;
+        }
+    }
+
+    /// Take what is there; the reader's lock is held.
+    fn receive_ready(&self, buf: &mut ReadBuf<'_>, peek: bool) -> KResult<Option<Received>> {
+        let mut result: Option<Received> = None;
+        let mut seen = Vec::new();
+        let outcome = loop {
+            let next = {
+                let mut queue = self.inbox.queue.lock();
+                // Descriptors begin a new read, and end the one they come with.
+                let joins = result.is_none()
+                    || queue
+                        .messages
+                        .front()
+                        .is_some_and(|message| message.files.is_empty());
+                if joins {
+                    queue.messages.pop_front()
+                } else {
+                    None
+                }
+            };
+            let Some(mut message) = next else {
+                break Ok(());
+            };
+            let rest = message.data.len() - message.at;
+            let stored = match buf.put(&message.data[message.at..]) {
+                Ok(stored) => stored,
+                Err(e) => {
+                    self.inbox.queue.lock().messages.push_front(message);
+                    break Err(e);
+                }
+            };
+            let entry = result.get_or_insert_with(|| Received {
+                len: 0,
+                full_len: 0,
+                files: Vec::new(),
+                from: message.from.clone(),
+            });
+            entry.len += stored;
+            entry.full_len += rest;
+            if peek {
+                entry.files.extend(message.files.iter().cloned());
+                seen.push(message);
+            } else {
+                entry.files.append(&mut message.files);
+                let whole = self.kind != Kind::Stream || stored == rest;
+                let mut queue = self.inbox.queue.lock();
+                queue.bytes -= if whole { rest } else { stored };
+                if !whole {
+                    message.at += stored;
+                    queue.messages.push_front(message);
+                }
+            }
+            let border = !entry.files.is_empty();
+            if self.kind != Kind::Stream || buf.remaining() == 0 || stored < rest || border {
+                break Ok(());
+            }
+        };
+        {
+            let mut queue = self.inbox.queue.lock();
+            for message in seen.into_iter().rev() {
+                queue.messages.push_front(message);
+            }
+        }
+        if result.is_some() && !peek {
+            self.inbox.writable.wake_all();
+        }
+        match (result, outcome) {
+            (None, Err(e)) => Err(e),
+            (result, _) => Ok(result),
+        }
+    }
+
+    /// `shutdown(2)`: no more reading, no more writing. ENOTCONN.
+    pub fn shutdown(&self, read: bool, write: bool) -> KResult<()> {
+        let peer = self.state.lock().peer.clone().ok_or(Errno::ENOTCONN)?;
+        if write {
+            peer.end();
+        }
+        if read {
+            self.inbox.close();
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        let (peer, bound, waiting) = {
+            let mut state = self.state.lock();
+            let role = core::mem::replace(&mut state.role, Role::Idle);
+            let waiting = match role {
+                Role::Listening { waiting, .. } => waiting,
+                _ => VecDeque::new(),
+            };
+            (state.peer.take(), state.bound.take(), waiting)
+        };
+        if let Some(key) = bound {
+            BOUND.lock().remove(&key);
+        }
+        self.inbox.close();
+        for connection in waiting {
+            connection.close();
+        }
+        if let Some(peer) = peer
+            && self.kind != Kind::Datagram
+        {
+            peer.end();
+        }
+    }
+
+    fn readiness(&self, table: Option<&mut PollTable>) -> PollEvents {
+        let peer = self.state.lock().peer.clone();
+        if let Some(table) = table {
+            table.add(&self.inbox.readable);
+            if let Some(peer) = &peer {
+                table.add(&peer.writable);
+            }
+        }
+        let mut events = PollEvents::empty();
+        if let Role::Listening { waiting, .. } = &self.state.lock().role {
+            if !waiting.is_empty() {
+                events |= PollEvents::READABLE;
+            }
+            return events;
+        }
+        let (ended, closed) = {
+            let queue = self.inbox.queue.lock();
+            if !queue.messages.is_empty() || queue.ended || queue.closed {
+                events |= PollEvents::READABLE;
+            }
+            (queue.ended, queue.closed)
+        };
+        if ended {
+            events |= PollEvents::RDHUP;
+        }
+        match &peer {
+            Some(peer) => {
+                let gone = peer.queue.lock().closed;
+                if (ended || closed) && gone {
+                    events |= PollEvents::HUP;
+                }
+                if peer.has_room() {
+                    events |= PollEvents::WRITABLE;
+                }
+            }
+            None if self.kind == Kind::Datagram => events |= PollEvents::WRITABLE,
+            None => events |= PollEvents::WRITABLE | PollEvents::HUP,
+        }
+        events
+    }
+}
+
+/// Connect two idle sockets with each other.
+fn join(a: &Arc<Socket>, b: &Arc<Socket>) {
+    let creds = Peer::current();
+    for (one, other) in [(a, b), (b, a)] {
+        let mut state = one.state.lock();
+        state.role = Role::Connected;
+        state.peer = Some(other.inbox.clone());
+        state.peer_creds = creds;
+    }
+    let address = a.address();
+    b.state.lock().peer_address = address;
+}
+
+fn inode_key(inode: &Arc<dyn Inode>) -> Key {
+    let meta = inode.metadata();
+    Key::Inode(meta.dev, meta.ino)
+}
+
+fn bound(key: &Key) -> KResult<Arc<Socket>> {
+    let found = BOUND.lock().get(key).and_then(Weak::upgrade);
+    found.ok_or(Errno::ECONNREFUSED)
+}
+
+/// The socket bound to an inode. ECONNREFUSED.
+pub fn find(inode: &Arc<dyn Inode>) -> KResult<Arc<Socket>> {
+    bound(&inode_key(inode))
+}
+
+/// The socket bound to an abstract name. ECONNREFUSED.
+pub fn find_abstract(name: &[u8]) -> KResult<Arc<Socket>> {
+    bound(&Key::Abstract(name.into()))
+}
+
+/// The socket that an open file is. ENOTSOCK.
+pub fn of_file(file: &File) -> KResult<&Arc<Socket>> {
+    let socket = file.ops_as::<SocketFile>().ok_or(Errno::ENOTSOCK)?;
+    Ok(&socket.0)
+}
+
+impl Inode for Socket {
+    fn metadata(&self) -> Metadata {
+        Metadata::synthetic(0, self.ino, FileType::Socket, 0o777)
+    }
+
+    fn kind(&self) -> FileType {
+        FileType::Socket
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// An open socket; dropping it closes the connection.
+struct SocketFile(Arc<Socket>);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl FileOps for SocketFile {
+    fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
+        // Descriptors that nobody asks for are closed.
+        Ok(self.0.receive(buf, file.nonblocking(), false)?.len)
+    }
+
+    fn write(&self, file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
+        let sent = self.0.send(buf, Vec::new(), None, file.nonblocking());
+        if sent == Err(Errno::EPIPE) {
+            super::pipe::broken();
+        }
+        sent
+    }
+
+    fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> PollEvents {
+        self.0.readiness(table)
+    }
+
+    fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> KResult<usize> {
+        match cmd {
+            FIONREAD => {
+                let count = self.0.inbox.queue.lock().bytes as u32;
+                write_user(arg, &count)?;
+                Ok(0)
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
