@@ -467,7 +467,7 @@ fn start(rng: &mut Rng, how: Use, user: bool, image: &mut [u8]) -> (VirtCpu, [u6
     let rsp = cpu.gpr[reg::RSP];
     match how {
         Use::Memory => {
-            if rng.next() % 8 == 0 {
+            if rng.next().is_multiple_of(8) {
                 cpu.gpr[reg::RSP] = rng.one_of(&ADDRESSES);
             }
         }

@@ -102,6 +102,9 @@ pub trait Mmu: Send {
     /// KVM_RUN has returned without an error: look at the exit first.
     fn on_exit(&mut self, vcpu: &mut VcpuFd, peripherals: &Peripherals) -> Handled;
 
+    /// The processor will not run any more in the thread that it has run in.
+    fn leave_thread(&mut self) {}
+
     /// The registers as the guest believes them to be, for reports; None if they cannot be had.
     fn registers(&self, vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)>;
 

@@ -40,6 +40,12 @@ pub struct Vcpu {
 impl Vcpu {
     /// Run the guest until something ends it.
     pub fn run(&mut self) -> Stop {
+        let stop = self.run_on();
+        self.mmu.leave_thread();
+        stop
+    }
+
+    fn run_on(&mut self) -> Stop {
         let control = Arc::clone(&self.control);
         let shared = std::ptr::from_mut(self.fd.get_kvm_run());
         // SAFETY: the page is mapped as long as `self.fd` lives, which outlives this call.

@@ -252,6 +252,12 @@ impl Mmu for Shadow {
         }
     }
 
+    fn leave_thread(&mut self) {
+        if let Some(engine) = self.engine.as_mut() {
+            engine.alarm = None;
+        }
+    }
+
     fn registers(&self, vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)> {
         let engine = self.engine.as_ref()?;
         let cpu = &engine.guest.cpu;

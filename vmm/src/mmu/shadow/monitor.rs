@@ -462,4 +462,4 @@ impl Drop for Monitor {
 }
 
 const _: () = assert!(gadget::CHAIN_WRITES + gadget::WRITES as u64 * gadget::WRITE_LEN < 2 * PAGE);
-const _: () = assert!(TABLES as usize % 512 == 0);
+const _: () = assert!(TABLES.is_multiple_of(512));
