@@ -12,6 +12,9 @@ use gnomon_tests::terminal::Terminal;
 /// Far more than anything here takes, on a busy machine too.
 const LONG: Duration = Duration::from_secs(60);
 
+/// The shell's prompt on a line with nothing else: a control sequence follows.
+const PROMPT: &str = "# \x1b[";
+
 /// The built-in kernel and a copy of the built-in root, for one test.
 struct Guest {
     _files: Scratch,
@@ -49,7 +52,7 @@ impl Guest {
         let qemu = self.qemu();
         let mut terminal = qemu.terminal().unwrap();
         terminal
-            .expect("# ", LONG)
+            .expect(PROMPT, LONG)
             .unwrap_or_else(|error| panic!("{error}; the kernel logged:\n{}", qemu.log()));
         (qemu, terminal)
     }
@@ -127,7 +130,7 @@ fn end_of_file_key_ends_the_machine() {
     let guest = Guest::new();
     let (qemu, mut terminal) = guest.shell();
     terminal.send("(exit 5)\r").unwrap();
-    terminal.expect("# ", LONG).unwrap();
+    terminal.expect(PROMPT, LONG).unwrap();
     terminal.send("\x04").unwrap();
     let status = terminal.wait(LONG).unwrap();
     assert_eq!(
