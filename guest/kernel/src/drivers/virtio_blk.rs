@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
@@ -118,17 +119,15 @@ impl VirtioBlock {
                 core::mem::size_of::<Header>(),
             )
         };
-        let mut inputs: [&[u8]; QUEUE] = [&[]; QUEUE];
-        let mut outputs: [&mut [u8]; QUEUE] = core::array::from_fn(|_| &mut [][..]);
-        inputs[0] = header;
-        inputs[1..=out.len()].copy_from_slice(out);
-        let inputs = &inputs[..=out.len()];
-        let count = into.len();
-        for (slot, buffer) in outputs.iter_mut().zip(into.iter_mut()) {
-            *slot = buffer;
+        let mut inputs: Vec<&[u8]> = Vec::with_capacity(out.len() + 1);
+        inputs.push(header);
+        inputs.extend_from_slice(out);
+        let mut outputs: Vec<&mut [u8]> = Vec::with_capacity(into.len() + 1);
+        for buffer in into {
+            outputs.push(buffer);
         }
-        outputs[count] = core::slice::from_mut(status);
-        let outputs = &mut outputs[..=count];
+        outputs.push(core::slice::from_mut(status));
+        let (inputs, outputs) = (&inputs[..], &mut outputs[..]);
         let token = {
             let mut port = self.port.lock();
             // SAFETY: header, status and data are borrowed until the request has been popped
