@@ -37,20 +37,35 @@ pub(super) fn init() {
     );
 }
 
-/// Counter frequency against one millisecond of the APIC timer.
 /// Frequency of the counter in kHz, as far as the clock's scale tells it.
 pub fn khz() -> u64 {
     ((1_000_000u128 << 32) / u128::from(SCALE.load(Ordering::Relaxed).max(1))) as u64
 }
 
+/// Counter frequency against the APIC timer: the median of some milliseconds, as the machine may not
+/// get its processor for a while between two reads.
 fn measure_khz() -> u64 {
-    let period = apic::timer_khz() as u32;
+    let mut samples = [0; 5];
+    for sample in &mut samples {
+        *sample = sample_khz();
+    }
+    samples.sort_unstable();
+    samples[samples.len() / 2]
+}
+
+/// Counter frequency against about one millisecond of the APIC timer.
+fn sample_khz() -> u64 {
+    let timer_khz = apic::timer_khz();
     apic::start_count(u32::MAX);
     let start = read();
-    while u32::MAX - apic::current_count() < period {
+    let elapsed = loop {
+        let elapsed = u64::from(u32::MAX - apic::current_count());
+        if elapsed >= timer_khz {
+            break elapsed;
+        }
         core::hint::spin_loop();
-    }
+    };
     let ticks = read() - start;
     apic::start_count(0);
-    ticks
+    (u128::from(ticks) * u128::from(timer_khz) / u128::from(elapsed)) as u64
 }
