@@ -136,14 +136,11 @@ pub fn sys_time(at: usize) -> KResult<usize> {
 /// Nobody wakes sleepers but the clock and signals.
 static SLEEPERS: WaitQueue = WaitQueue::new();
 
-/// Sleep until `deadline` of the monotonic clock.
+/// Sleep until `deadline` of the monotonic clock. A signal that comes together with the end of the
+/// time interrupts nothing.
 fn sleep_until(deadline: u64) -> KResult<()> {
-    if time::now_ns() >= deadline {
-        return Ok(());
-    }
-    SLEEPERS
-        .wait_deadline(Some(deadline), || None::<()>)
-        .map(|_| ())
+    let over = || (time::now_ns() >= deadline).then_some(());
+    SLEEPERS.wait_deadline(Some(deadline), over).map(|_| ())
 }
 
 /// Sleep for a time; interrupted, the rest is stored at `rest` (if not null) and the call can be
