@@ -265,7 +265,12 @@ impl<D: BlockDevice> Ext2<D> {
             geometry,
         };
         fs.read_groups()?;
-        let root = fs.inode(crate::InodeNumber::ROOT)?;
+        let root = fs
+            .inode(crate::InodeNumber::ROOT)
+            .map_err(|error| match error {
+                Error::Stale => Error::Corrupt("the root inode is not in use"),
+                error => error,
+            })?;
         if root.kind != crate::FileKind::Directory {
             return Err(Error::Corrupt("the root inode is no directory"));
         }
