@@ -10,7 +10,7 @@ use gnomon_tests::scratch::Scratch;
 use gnomon_tests::terminal::Terminal;
 
 /// Far more than anything here takes, on a busy machine too.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// The shell's prompt on a line with nothing else: a control sequence follows.
 const PROMPT: &str = "# \x1b[";
@@ -122,7 +122,7 @@ fn typed_command_is_run() {
     let guest = Guest::new();
     let (_qemu, mut terminal) = guest.shell();
     terminal.send("echo $((6 * 7))\r").unwrap();
-    terminal.expect("42\r\n", LONG).unwrap();
+    terminal.expect("42\r", LONG).unwrap();
 }
 
 #[test]
@@ -148,10 +148,11 @@ fn interrupt_key_ends_the_foreground_program_alone() {
     // A program of its own says when it is in the foreground.
     let command = "sh -c \"echo begin''ning; exec sleep 1000\"\r";
     terminal.send(command).unwrap();
-    terminal.expect("beginning\r\n", LONG).unwrap();
+    terminal.expect("beginning\r", LONG).unwrap();
     terminal.send("\x03").unwrap();
+    terminal.expect(PROMPT, LONG).unwrap();
     terminal.send("echo status $?\r").unwrap();
-    terminal.expect("status 130\r\n", LONG).unwrap();
+    terminal.expect("status 130\r", LONG).unwrap();
 }
 
 #[test]
@@ -161,9 +162,10 @@ fn suspended_program_is_a_job() {
     // A program of its own says when it is in the foreground.
     let command = "sh -c \"echo begin''ning; exec sleep 1000\"\r";
     terminal.send(command).unwrap();
-    terminal.expect("beginning\r\n", LONG).unwrap();
+    terminal.expect("beginning\r", LONG).unwrap();
     terminal.send("\x1a").unwrap();
     terminal.expect("Stopped", LONG).unwrap();
-    terminal.send("kill %1; wait; echo wa''ited\r").unwrap();
-    terminal.expect("waited\r\n", LONG).unwrap();
+    terminal.expect(PROMPT, LONG).unwrap();
+    terminal.send("kill -9 %1; wait; echo wa''ited\r").unwrap();
+    terminal.expect("waited\r", LONG).unwrap();
 }
