@@ -383,6 +383,12 @@ pub fn traps_in_ring3(i: &Instruction) -> bool {
     }
 }
 
+/// Whether all register operands are general registers: what the emulator knows are such.
+pub fn is_integer(i: &Instruction) -> bool {
+    (0..i.op_count())
+        .all(|n| i.op_kind(n) != iced_x86::OpKind::Register || i.op_register(n).is_gpr())
+}
+
 /// Whether this is a conditional jump, move or set.
 pub fn is_conditional(i: &Instruction) -> bool {
     i.code().is_jcc_short_or_near() || branch::is_setcc(i) || branch::is_cmov(i)

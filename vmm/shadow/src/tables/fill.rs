@@ -280,8 +280,29 @@ impl<T: TablePages> ShadowTables<T> {
         if p.writes < FLOOD && len == 8 {
             return;
         }
-        let (role, parents) = (p.role, p.parents.clone());
         p.writes = 0;
+        self.give_up_page(page);
+    }
+
+    /// Stops to trace the guest table at `gpa`, because it is written as data is; whether it was
+    /// traced and is no more. What it translates is filled again when it is next used.
+    pub fn give_up(&mut self, gpa: u64) -> bool {
+        let table = gpa & ADDRESS;
+        let was = self.tracer.is_traced(table);
+        let pages: Vec<u32> = self.shadows_of(table).collect();
+        for page in pages {
+            // One may have gone with another.
+            if self.shadow_exists(table, page) {
+                self.give_up_page(page);
+            }
+        }
+        was && !self.tracer.is_traced(table)
+    }
+
+    /// Lets go of a table page, unless it is the current root's.
+    fn give_up_page(&mut self, page: u32) {
+        let p = self.pool.page(page);
+        let (role, parents) = (p.role, p.parents.clone());
         if role.level == 4 {
             let current = self.paging.cr3 & ADDRESS == role.table;
             if !current && let Some(at) = self.roots.iter().position(|r| r.table == role.table) {

@@ -480,6 +480,9 @@ fn run(seed: u64, policy: Policy, steps: u64) {
                 m.shadow
                     .prefetch(&m.ram, va, random_access(&mut rng, &mut user));
             }
+            14 if rng.one_in(4) => {
+                m.shadow.give_up((1 + rng.below(TABLES)) * PAGE);
+            }
             13 if rng.one_in(20) => {
                 let mode = Mode {
                     wp: rng.one_in(2),

@@ -162,9 +162,14 @@ impl Guest {
                 self.counters.mmio += 1;
                 self.emulate(out)
             }
-            Outcome::Emulate(_) => {
+            Outcome::Emulate(gpa) => {
                 self.counters.traced += 1;
-                self.emulate(out)
+                match self.fetch(out) {
+                    // Vector instructions write data, not tables.
+                    Ok(i) if !emulate::is_integer(&i) && out.world.tables.give_up(gpa) => Ok(()),
+                    Ok(i) => self.carry_out(out, &i),
+                    Err(e) => self.deliver(out, Event::Exception(e)),
+                }
             }
         }
     }
