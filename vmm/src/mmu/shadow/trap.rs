@@ -15,8 +15,6 @@ use super::monitor::GATE_VA;
 use super::world::Outside;
 use crate::vcpu::exit::Stop;
 
-/// Instructions looked at behind one that has trapped, to find the next that would.
-const LEARN: u8 = 72;
 /// Addresses remembered.
 const REMEMBERED: usize = 4096;
 /// Hidden faults at one place without progress, after which something is wrong.
@@ -39,6 +37,8 @@ pub struct Guest {
     pub last_fault: Option<(u64, Access)>,
     /// How many instructions at an address are worth carrying out at once.
     ahead: HashMap<u64, u8>,
+    /// Instructions looked at behind one that has trapped, to find the next that would.
+    reach: u8,
     /// The last hidden fault, and how often it has come.
     repeated: ((u64, u64), u32),
     /// What has been counted.
@@ -46,13 +46,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest at the start.
-    pub fn new(cpu: VirtCpu) -> Self {
+    /// A guest at the start. `reach`: how many instructions carried out here are worth a trap.
+    pub fn new(cpu: VirtCpu, reach: u8) -> Self {
         Self {
             cpu,
             halted: false,
             last_fault: None,
             ahead: HashMap::new(),
+            reach,
             repeated: ((0, 0), 0),
             counters: Counters::default(),
         }
@@ -288,7 +289,7 @@ impl Guest {
         let start = self.cpu.rip;
         let known = self.ahead.get(&start).copied();
         let mut useful = 0;
-        for n in 1..=known.unwrap_or(LEARN) {
+        for n in 1..=known.unwrap_or(self.reach) {
             if self.cpu.cpl != 0 || self.halted || self.cpu.rflags & flag::TF != 0 {
                 break;
             }
