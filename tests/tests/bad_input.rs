@@ -231,7 +231,7 @@ fn forbidden_kvm_is_named() {
         return;
     }
     let files = Scratch::new().unwrap();
-    let everyone = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let everyone = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     fs::set_permissions(&files, everyone).unwrap();
     let binary = files.path("gnomon");
     gnomon::copy_for_everyone(&binary).unwrap();
