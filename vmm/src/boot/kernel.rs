@@ -170,7 +170,9 @@ impl<'a> Kernel<'a> {
         let Ok(header) = FileHeader64::<LittleEndian>::parse(bytes) else {
             return Vec::new();
         };
-        let segments = header.program_headers(LittleEndian, bytes).unwrap_or_default();
+        let segments = header
+            .program_headers(LittleEndian, bytes)
+            .unwrap_or_default();
         segments
             .iter()
             .filter(|s| s.p_type(LittleEndian) == PT_LOAD && s.p_flags(LittleEndian) & PF_X != 0)
