@@ -62,7 +62,7 @@ fn hold(table: &str, measured: &Counts) {
             .flat_map(|line| [line, "\n"])
             .collect();
         for (name, count) in measured {
-            let _ = writeln!(text, "{name:10} {count:12.2}");
+            let _ = writeln!(text, "{name:10} {:12.2}", count.max(0.0));
         }
         std::fs::write(&path, text).expect("the table can be written");
         return;
