@@ -96,16 +96,14 @@ fn ring0_instructions_do_not_rise() {
         );
         return;
     }
-    let workloads = [
-        "getppid", "yield", "pipe", "forkwait", "exec", "signal", "fault", "cow", "mmap",
-    ];
+    let workloads = ["getppid", "yield", "pipe", "forkwait", "sh", "fault"];
     let measured = measure("nested", "KVM emulated", &workloads);
     hold("ring0-instructions.txt", &measured);
 }
 
 #[test]
 fn traps_of_the_shadow_mode_do_not_rise() {
-    let workloads = ["getppid", "yield", "pipe", "forkwait", "fault", "signal"];
+    let workloads = ["getppid", "yield", "pipe", "forkwait", "fault"];
     let measured = measure("shadow:unsync", "traps", &workloads);
     assert!(measured["getppid"] < 2.1, "a system call: {measured:?}");
     assert!(measured["fault"] < 4.1, "a demand-zero fault: {measured:?}");
