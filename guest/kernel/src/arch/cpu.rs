@@ -131,6 +131,14 @@ pub fn has(feature: u32) -> bool {
     FEATURES.load(Ordering::Relaxed) & feature != 0
 }
 
+/// Does without XSAVE from now on. Programs see that too (OSXSAVE), and use no state that FXSAVE
+/// would miss.
+pub(super) fn forgo_xsave() {
+    FEATURES.fetch_and(!(XSAVE | XSAVEOPT), Ordering::Relaxed);
+    // SAFETY: nothing uses XSAVE any more.
+    unsafe { write_cr4(read_cr4() & !CR4_OSXSAVE) };
+}
+
 const CR0_MP: u64 = 1 << 1;
 const CR0_EM: u64 = 1 << 2;
 const CR0_TS: u64 = 1 << 3;

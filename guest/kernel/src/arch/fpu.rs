@@ -40,9 +40,21 @@ pub(super) fn init() {
     unsafe {
         asm!("xsetbv", in("ecx") 0, in("eax") components, in("edx") 0, options(nomem, nostack, preserves_flags))
     };
-    COMPONENTS.store(components, Ordering::Relaxed);
     // EBX: size for what XCR0 enables now.
-    let size = (cpu::cpuid(0xd, 0).ebx as usize).clamp(LEGACY + 64, FpuState::MAX_SIGNAL_IMAGE - 4);
+    let size = cpu::cpuid(0xd, 0).ebx as usize;
+    // CPUID has left the virtual machine. Nested virtualization may lose XCR0 on the way
+    // (docs/hosts.md): XSAVE would then skip registers in silence.
+    let (kept, _high): (u32, u32);
+    // SAFETY: CR4.OSXSAVE is on.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") kept, out("edx") _high, options(nomem, nostack, preserves_flags))
+    };
+    if kept & components != components {
+        cpu::forgo_xsave();
+        return;
+    }
+    COMPONENTS.store(components, Ordering::Relaxed);
+    let size = size.clamp(LEGACY + 64, FpuState::MAX_SIGNAL_IMAGE - 4);
     SIZE.store(size, Ordering::Relaxed);
 }
 
