@@ -72,8 +72,8 @@ impl Promises {
                 None => may_be_gone,
             };
             if !kept {
-                let len = found.as_ref().map(Vec::len);
-                broken.push(format!("file {number} (there: {there}) has {len:?} bytes"));
+                let what = difference(found.as_deref(), number);
+                broken.push(format!("file {number} (there: {there}): {what}"));
             }
             *there = found.is_some();
         }
@@ -84,7 +84,12 @@ impl Promises {
             let latest = last.unwrap_or(least) + UNTOLD;
             match (least..=latest).find(|&n| found == contents(n)) {
                 Some(number) => self.current = Some(number),
-                None => broken.push(format!("current {least} has {} other bytes", found.len())),
+                None => {
+                    let range = least..=last.unwrap_or(least) + 1;
+                    let like = range.clone().find(|&n| found.len() == contents(n).len());
+                    let what = difference(Some(&found), like.unwrap_or(least));
+                    broken.push(format!("current is none of {range:?}: {what}"));
+                }
             }
         }
         broken
@@ -93,6 +98,19 @@ impl Promises {
 
 /// More files than can be made while the console gathers output.
 const UNTOLD: u64 = 100;
+
+/// How `found` differs from the N-th contents.
+fn difference(found: Option<&[u8]>, number: u64) -> String {
+    let Some(found) = found else {
+        return "missing".into();
+    };
+    let expected = contents(number);
+    let at = found.iter().zip(&expected).position(|(a, b)| a != b);
+    let at = at.unwrap_or(found.len().min(expected.len()));
+    let there = String::from_utf8_lossy(&found[at..found.len().min(at + 40)]);
+    let (len, wanted) = (found.len(), expected.len());
+    format!("{len} bytes, not the {wanted} of number {number}; at {at}: {there:?}")
+}
 
 fn fsynced_files_survive_kills_at_random_moments(mode: Mode) {
     let kills = std::env::var("GNOMON_TEST_KILLS").ok();
@@ -116,8 +134,6 @@ fn fsynced_files_survive_kills_at_random_moments(mode: Mode) {
     for kill in 0..kills {
         let delay = Duration::from_millis(random.below(LONGEST_MS));
         run_and_kill(mode, &image, &mut promises, delay);
-        let copy = files.path("before-repair");
-        fs::copy(image.path(), &copy).unwrap();
         let (status, said) = image.repair().unwrap();
         let kept = format!("kill {kill} after {delay:?}");
         assert!(status <= 1, "{kept}: e2fsck -p ended with {status}: {said}");
