@@ -33,8 +33,9 @@ fn build() -> Result<(), String> {
     write(&out.join("nano.elf"), &guest.kernel("gnomon-nano")?)?;
 
     let programs = root::Programs {
-        user: guest.program("gnomon-user")?,
-        bench: guest.program("gnomon-bench")?,
+        user: guest.program("gnomon-user", "gnomon-user")?,
+        tests: guest.program("gnomon-user", "guest-tests")?,
+        bench: guest.program("gnomon-bench", "gnomon-bench")?,
         applets: guest.read("user/applets.txt")?,
     };
     let image = root::build(&programs).map_err(|error| error.to_string())?;

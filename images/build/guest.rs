@@ -87,12 +87,12 @@ impl Guest {
 
     /// Build a kernel.
     pub fn kernel(&self, package: &str) -> Result<Vec<u8>, String> {
-        self.build(package, "x86_64-unknown-none", &[])
+        self.build(package, package, "x86_64-unknown-none", &[])
     }
 
-    /// Build a static program. It is linked to a fixed address: a relocation would be one page
-    /// more to copy at each start.
-    pub fn program(&self, package: &str) -> Result<Vec<u8>, String> {
+    /// Build a package's static program. It is linked to a fixed address: a relocation would be one
+    /// page more to copy at each start.
+    pub fn program(&self, package: &str, name: &str) -> Result<Vec<u8>, String> {
         let target = "x86_64-unknown-linux-musl";
         let environment = [
             ("CARGO_PROFILE_GUEST_STRIP", "symbols"),
@@ -102,12 +102,13 @@ impl Guest {
                 "-Crelocation-model=static -Ctarget-feature=+crt-static",
             ),
         ];
-        self.build(package, target, &environment)
+        self.build(package, name, target, &environment)
     }
 
     fn build(
         &self,
         package: &str,
+        name: &str,
         target: &str,
         environment: &[(&str, &str)],
     ) -> Result<Vec<u8>, String> {
@@ -117,6 +118,7 @@ impl Guest {
         command
             .current_dir(&self.workspace)
             .args(["build", "--profile", "guest", "--package", package])
+            .args(["--bin", name])
             .args(["--target", target, "--target-dir"])
             .arg(&self.target);
         if self.workspace.join("Cargo.lock").exists() {
@@ -128,15 +130,15 @@ impl Guest {
         command.envs(environment.iter().copied());
         let output = command
             .output()
-            .map_err(|error| format!("cannot run cargo for {package}: {error}"))?;
+            .map_err(|error| format!("cannot run cargo for {name}: {error}"))?;
         if !output.status.success() {
             return Err(format!(
-                "{}cannot build {package} for {target} (`rustup target add {target}` if the \
+                "{}cannot build {name} for {target} (`rustup target add {target}` if the \
                  target is missing)",
                 String::from_utf8_lossy(&output.stderr)
             ));
         }
-        let path = self.target.join(target).join("guest").join(package);
+        let path = self.target.join(target).join("guest").join(name);
         fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     }
 }

@@ -52,6 +52,8 @@ const FILES: [(&str, &str); 6] = [
 pub struct Programs {
     /// All of the userland in one.
     pub user: Vec<u8>,
+    /// The guest's tests.
+    pub tests: Vec<u8>,
     /// The workloads of `gnomon compare`.
     pub bench: Vec<u8>,
     /// The names of the userland's applets, one a line.
@@ -82,6 +84,7 @@ pub fn build(programs: &Programs) -> Result<Vec<u8>, StoreError> {
         write_file(&mut tree, path, 0o644, contents.as_bytes())?;
     }
     let user = write_file(&mut tree, "/bin/gnomon-user", 0o755, &programs.user)?;
+    write_file(&mut tree, "/bin/guest-tests", 0o755, &programs.tests)?;
     write_file(&mut tree, "/bin/bench", 0o755, &programs.bench)?;
     for applet in programs.applets.lines().map(str::trim) {
         if applet.is_empty() || applet.starts_with('#') {

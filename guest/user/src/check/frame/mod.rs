@@ -1,0 +1,27 @@
+//! What the tests are written with.
+
+#[macro_use]
+pub mod call;
+pub mod child;
+pub mod descriptor;
+pub mod fault;
+pub mod gate;
+pub mod mapping;
+pub mod plain;
+pub mod report;
+pub mod scratch;
+pub mod signals;
+pub mod state;
+pub mod thread;
+
+/// `tests!(a, b)` lists a module's tests as its `TESTS`; `tests!(a, b; guest: c)` has some that only
+/// run in the guest. A function that is not listed is reported as unused.
+macro_rules! tests {
+    ($($name:ident),* $(,)? $(; guest: $($guest:ident),* $(,)?)?) => {
+        /// The tests of this area.
+        pub const TESTS: &[$crate::registry::Test] = &[
+            $($crate::registry::Test { name: stringify!($name), run: $name, guest_only: false },)*
+            $($($crate::registry::Test { name: stringify!($guest), run: $guest, guest_only: true },)*)?
+        ];
+    };
+}

@@ -1,0 +1,50 @@
+//! The guest's tests: one program, one test a run.
+//!
+//! ```text
+//! guest-tests --list     the names, one a line; a tab and `guest` follow where Linux has no such thing
+//! guest-tests NAME       run that test: 0 passed, 77 skipped, anything else failed (why is on stderr)
+//! ```
+//!
+//! A test asserts what Linux documents, and passes on Linux too: the host is its oracle. It makes
+//! its system calls with [`call!`](frame::call), so that the C library's opinions stay out.
+#![cfg_attr(not(test), no_main)]
+
+#[macro_use]
+mod frame;
+mod registry;
+
+mod memory;
+mod pipe;
+
+use frame::report;
+
+/// Entry from the C start-up code: Rust's own would install handlers for SIGSEGV and ignore
+/// SIGPIPE, both of which are under test.
+///
+/// # Safety
+/// `argv` holds `argc` pointers to strings ended by NUL, as the C library guarantees.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc::c_int {
+    let arguments: Vec<&str> = (1..argc as usize)
+        // SAFETY: the caller's promise about argc and argv.
+        .filter_map(|i| {
+            unsafe { std::ffi::CStr::from_ptr(*argv.add(i)) }
+                .to_str()
+                .ok()
+        })
+        .collect();
+    match arguments[..] {
+        ["--list"] => registry::list(),
+        [name] => match registry::find(name) {
+            Some(test) => report::run(test),
+            None => usage(&format!("there is no test {name}: --list names them")),
+        },
+        _ => usage("guest-tests --list | guest-tests NAME"),
+    }
+}
+
+fn usage(message: &str) -> libc::c_int {
+    eprintln!("{message}");
+    2
+}

@@ -1,0 +1,44 @@
+//! All tests, by area.
+
+use std::io::Write as _;
+
+/// One test.
+pub struct Test {
+    /// The function's name: the behaviour, in words.
+    pub name: &'static str,
+    /// The test; it panics where it fails.
+    pub run: fn(),
+    /// Whether Linux on the host cannot be asked.
+    pub guest_only: bool,
+}
+
+/// Names areas and takes their tests.
+macro_rules! areas {
+    ($($area:ident),* $(,)?) => {
+        /// Name and tests of each area.
+        const AREAS: &[(&str, &[Test])] = &[$((stringify!($area), crate::$area::TESTS)),*];
+    };
+}
+
+areas!(memory, pipe);
+
+/// `--list`
+pub fn list() -> libc::c_int {
+    let mut out = std::io::stdout().lock();
+    for (area, tests) in AREAS {
+        for test in *tests {
+            let mark = if test.guest_only { "\tguest" } else { "" };
+            if writeln!(out, "{area}::{}{mark}", test.name).is_err() {
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+/// The test called `name`.
+pub fn find(name: &str) -> Option<&'static Test> {
+    let (area, name) = name.split_once("::")?;
+    let (_, tests) = AREAS.iter().find(|(known, _)| *known == area)?;
+    tests.iter().find(|test| test.name == name)
+}
