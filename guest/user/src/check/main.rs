@@ -13,8 +13,11 @@
 mod frame;
 mod registry;
 
+mod fault;
+mod file_mapping;
 mod memory;
 mod pipe;
+mod remap;
 
 use frame::report;
 

@@ -20,7 +20,7 @@ macro_rules! areas {
     };
 }
 
-areas!(memory, pipe);
+areas!(fault, file_mapping, memory, pipe, remap);
 
 /// `--list`
 pub fn list() -> libc::c_int {

@@ -21,6 +21,17 @@ pub struct Fault {
 /// The handler's stack. A mapping made for it could land where `body` expects none.
 static STACK: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
 
+impl Fault {
+    /// A SIGSEGV.
+    pub fn segv(code: i32, address: usize) -> Self {
+        Fault {
+            signal: SIGSEGV,
+            code,
+            address,
+        }
+    }
+}
+
 static REPORT_TO: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn report_fault(signal: i32, info: *mut siginfo_t, _context: *mut c_void) {

@@ -34,11 +34,6 @@ impl Mapping {
         Ok(Mapping { at, len })
     }
 
-    /// The address of byte `index`; it may lie past the end.
-    pub fn address(&self, index: usize) -> usize {
-        self.at + index
-    }
-
     /// Read byte `index`.
     pub fn get(&self, index: usize) -> u8 {
         peek(self.at + index)
@@ -55,6 +50,18 @@ impl Mapping {
         // SAFETY: within the mapping, aligned, and every bit pattern is a value; the mapping lives
         // as long as the reference.
         unsafe { std::sync::atomic::AtomicU32::from_ptr((self.at + index) as *mut u32) }
+    }
+
+    /// Call the code at its beginning.
+    pub fn run(&self) {
+        self.run_at(0);
+    }
+
+    /// Call the code at byte `index`.
+    pub fn run_at(&self, index: usize) {
+        // SAFETY: code of the test's own that returns or faults.
+        let code: extern "C" fn() = unsafe { std::mem::transmute(self.at + index) };
+        code();
     }
 
     /// `mprotect(2)` of all of it.
@@ -85,4 +92,11 @@ pub fn poke(at: usize, value: u8) {
 pub fn is_mapped(at: usize) -> bool {
     let mut resident = [0u8; 1];
     call!(SYS_mincore, at & !(PAGE - 1), PAGE, &mut resident).is_ok()
+}
+
+/// Whether a page's memory is there, by `mincore(2)`.
+pub fn is_resident(at: usize) -> bool {
+    let mut resident = [0u8; 1];
+    ok!(SYS_mincore, at, PAGE, &mut resident);
+    resident[0] & 1 == 1
 }
