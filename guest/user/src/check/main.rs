@@ -12,12 +12,15 @@
 #[macro_use]
 mod frame;
 mod registry;
+mod role;
 
 mod fault;
 mod file_mapping;
 mod memory;
 mod pipe;
+mod process;
 mod remap;
+mod wait;
 
 use frame::report;
 
@@ -39,6 +42,7 @@ pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_cha
         .collect();
     match arguments[..] {
         ["--list"] => registry::list(),
+        ["--as", role, ref rest @ ..] => role::play(role, rest),
         [name] => match registry::find(name) {
             Some(test) => report::run(test),
             None => usage(&format!("there is no test {name}: --list names them")),

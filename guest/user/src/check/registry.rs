@@ -20,7 +20,7 @@ macro_rules! areas {
     };
 }
 
-areas!(fault, file_mapping, memory, pipe, remap);
+areas!(fault, file_mapping, memory, pipe, process, remap, wait);
 
 /// `--list`
 pub fn list() -> libc::c_int {

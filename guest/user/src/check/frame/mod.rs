@@ -8,6 +8,7 @@ pub mod fault;
 pub mod gate;
 pub mod mapping;
 pub mod plain;
+pub mod program;
 pub mod report;
 pub mod scratch;
 pub mod signals;

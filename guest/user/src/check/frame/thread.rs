@@ -51,3 +51,28 @@ pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Th
         handle,
     }
 }
+
+/// The C library's `clone(2)`: a process or thread that runs `body` on a stack of its own and then
+/// ends with status 0. Returns its number. Its memory is given back only where it has its own.
+pub fn clone(flags: i32, body: impl FnOnce() + 'static) -> i32 {
+    extern "C" fn begin(body: *mut libc::c_void) -> i32 {
+        // SAFETY: made from a box below, and taken once.
+        let body = unsafe { Box::from_raw(body.cast::<Box<dyn FnOnce()>>()) };
+        body();
+        0
+    }
+    const STACK: usize = 1 << 18;
+    let stack = Box::leak(vec![0u8; STACK].into_boxed_slice());
+    let body: Box<Box<dyn FnOnce()>> = Box::new(Box::new(body));
+    // SAFETY: the stack is this child's alone; the body owns what it uses.
+    let result = unsafe {
+        libc::clone(
+            begin,
+            stack.as_mut_ptr_range().end.cast(),
+            flags,
+            Box::into_raw(body).cast(),
+        )
+    };
+    assert_ne!(result, -1, "clone: {}", std::io::Error::last_os_error());
+    result
+}
