@@ -14,12 +14,16 @@ mod frame;
 mod registry;
 mod role;
 
+mod elf;
+mod exec;
 mod fault;
 mod file_mapping;
 mod memory;
 mod pipe;
 mod process;
 mod remap;
+mod signal;
+mod signal_queue;
 mod wait;
 
 use frame::report;

@@ -20,7 +20,19 @@ macro_rules! areas {
     };
 }
 
-areas!(fault, file_mapping, memory, pipe, process, remap, wait);
+areas!(
+    elf,
+    exec,
+    fault,
+    file_mapping,
+    memory,
+    pipe,
+    process,
+    remap,
+    signal,
+    signal_queue,
+    wait
+);
 
 /// `--list`
 pub fn list() -> libc::c_int {

@@ -231,8 +231,8 @@ fn nocldstop_keeps_sigchld_for_the_end() {
 }
 
 fn child_with_another_exit_signal_needs_wclone() {
-    let pid = crate::frame::thread::clone(SIGUSR1, || {});
     dispose(SIGUSR1, SIG_IGN);
+    let pid = crate::frame::thread::clone(SIGUSR1, || {});
     fails!(ECHILD, SYS_wait4, pid, 0, 0, 0);
     let mut status = 0;
     assert_eq!(ok!(SYS_wait4, pid, &mut status, __WCLONE, 0), pid as usize);
