@@ -91,6 +91,8 @@ errnos! {
     EMFILE = 24;
     /// Inappropriate ioctl for device.
     ENOTTY = 25;
+    /// Text file busy.
+    ETXTBSY = 26;
     /// File too large.
     EFBIG = 27;
     /// No space left on device.

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD, Last, Lookup, PATH_MAX, Resolved};
 use crate::fs::perm::{self, EXEC, READ, WRITE, Who};
-use crate::fs::{Dentry, File, FileType, Inode, OpenFlags, open_dentry};
+use crate::fs::{Dentry, File, FileType, Inode, Metadata, OpenFlags, open_dentry};
 use crate::mm::user::read_user_string;
-use crate::task;
+use crate::task::{self, Process};
 
 /// `O_LARGEFILE`, which every file of a 64-bit program has (`F_GETFL`).
 const LARGEFILE: u32 = 0o100000;
@@ -125,11 +125,31 @@ fn check_open(inode: &Arc<dyn Inode>, flags: OpenFlags, truncates: bool) -> KRes
     if !who.is_root() {
         who.check(&inode.metadata(), mask)?;
     }
-    if mask & WRITE != 0
-        && inode.kind() == FileType::Regular
-        && inode.fs().is_some_and(|fs| fs.read_only())
-    {
-        return Err(Errno::EROFS);
+    if mask & WRITE != 0 && inode.kind() == FileType::Regular {
+        if inode.fs().is_some_and(|fs| fs.read_only()) {
+            return Err(Errno::EROFS);
+        }
+        check_not_running(&inode.metadata())?;
+    }
+    Ok(())
+}
+
+/// ETXTBSY: a process runs the file, which so must not change.
+pub fn check_not_running(file: &Metadata) -> KResult<()> {
+    if file.perm & 0o111 == 0 {
+        return Ok(());
+    }
+    let runs = |process: &Arc<Process>| {
+        let exe = process.exe.lock().clone();
+        exe.as_ref()
+            .and_then(|dentry| dentry.inode())
+            .is_some_and(|inode| {
+                let running = inode.metadata();
+                (running.ino, running.dev) == (file.ino, file.dev)
+            })
+    };
+    if task::all_processes().iter().any(runs) {
+        return Err(Errno::ETXTBSY);
     }
     Ok(())
 }

@@ -488,6 +488,7 @@ pub fn sys_truncate(path: usize, len: usize) -> KResult<usize> {
     }
     Who::current().check(&meta, WRITE)?;
     check_writable(&inode)?;
+    super::open::check_not_running(&meta)?;
     if len > 0 {
         crate::task::rlimit::file_room(len as u64 - 1)?;
     }

@@ -24,6 +24,8 @@ mod process;
 mod remap;
 mod signal;
 mod signal_queue;
+mod sigreturn;
+mod timer;
 mod wait;
 
 use frame::report;

@@ -31,6 +31,8 @@ areas!(
     remap,
     signal,
     signal_queue,
+    sigreturn,
+    timer,
     wait
 );
 

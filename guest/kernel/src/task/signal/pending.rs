@@ -29,7 +29,8 @@ impl Pending {
     }
 
     /// Add a signal. False: a real-time signal for which there is no room, as there are `limit`
-    /// queued ones. A standard signal without room is pending all the same, and tells nothing.
+    /// queued ones. A standard signal without room is pending all the same, and tells nothing; so
+    /// is a real-time one that comes by `kill(2)`.
     pub fn push(&mut self, info: SigInfo, limit: usize) -> bool {
         let bit = bit(info.signo);
         if info.signo < SIGRTMIN && self.set & bit != 0 {
@@ -40,7 +41,7 @@ impl Pending {
             && self.queue.try_reserve(1).is_ok();
         if room {
             self.queue.push_back(info);
-        } else if info.signo >= SIGRTMIN {
+        } else if info.signo >= SIGRTMIN && info.code != super::info::SI_USER {
             return false;
         }
         self.set |= bit;
