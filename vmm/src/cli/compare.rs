@@ -45,8 +45,13 @@ pub fn run(args: &Args) -> Result<u8, String> {
     let workloads = compare::select(&args.workloads)?;
     let modes = Mode::parse_list(&args.mmu)?;
     let host = Host::open().map_err(|error| error.to_string())?;
-    let runner = Runner::new(gnomon_images::NANO, args.rounds as usize)
-        .map_err(|error| format!("cannot prepare the runs: {error}"))?;
+    let here = compare::Host::this(host.module());
+    let runner = Runner::new(
+        gnomon_images::NANO,
+        args.rounds as usize,
+        here.kvm_shadows(),
+    )
+    .map_err(|error| format!("cannot prepare the runs: {error}"))?;
     let rows: Vec<_> = workloads
         .into_iter()
         .map(|workload| {
@@ -58,11 +63,12 @@ pub fn run(args: &Args) -> Result<u8, String> {
                     .iter()
                     .map(|mode| runner.measure(workload, mode))
                     .collect(),
+                peer: compare::peer_counts(workload.name).filter(|_| !here.kvm_shadows()),
             }
         })
         .collect();
     let report = Report {
-        host: compare::Host::this(host.module()),
+        host: here,
         modes: modes.iter().map(Mode::to_string).collect(),
         rows,
     };

@@ -1,11 +1,12 @@
 //! A comparison as one page for people: bar charts and the table, with nothing fetched from
 //! anywhere.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::COUNTS;
 use super::report::{Cell, Report};
 use super::table::{figure, time};
+use super::{COUNTS, peer};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -27,11 +28,12 @@ pub fn page(report: &Report) -> String {
         out,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>gnomon compare</title>\
          <style>{STYLE}</style><h1>gnomon compare</h1><p>Linux {}, {}, {}</p><p>{}</p>\
-         <p>Bars show the median time of one operation; counts are exact on every host.</p>",
+         <p>Bars show the median time of one operation; counts are exact on every host.</p><p>{}</p>",
         escape(&host.kernel),
         host.module,
         escape(&host.cpu),
         escape(host.conclusion()),
+        escape(peer::WHAT),
     );
     for row in &report.rows {
         let longest = cells(&row.cells)
@@ -66,12 +68,11 @@ pub fn page(report: &Report) -> String {
                 time(cell.min_ns),
                 time(cell.max_ns)
             );
-            for (heading, _) in COUNTS {
-                let _ = match cell.counts.get(heading) {
-                    Some(count) => write!(out, "<td>{}", figure(*count)),
-                    None => write!(out, "<td>–"),
-                };
-            }
+            write_counts(&mut out, &cell.counts);
+        }
+        if let Some(counts) = &row.peer {
+            let _ = write!(out, "<tr><td>{}<td>{}<td>–<td>–<td>–", row.name, peer::NAME);
+            write_counts(&mut out, counts);
         }
     }
     out += "</table></html>\n";
@@ -80,6 +81,15 @@ pub fn page(report: &Report) -> String {
 
 fn cells(row: &[Result<Cell, String>]) -> impl Iterator<Item = &Cell> {
     row.iter().filter_map(|cell| cell.as_ref().ok())
+}
+
+fn write_counts(out: &mut String, counts: &BTreeMap<String, f64>) {
+    for (heading, _) in COUNTS {
+        let _ = match counts.get(heading) {
+            Some(count) => write!(out, "<td>{}", figure(*count)),
+            None => write!(out, "<td>–"),
+        };
+    }
 }
 
 /// Text that HTML does not take for markup.
@@ -99,6 +109,11 @@ mod tests {
         let page = page(&example());
         assert!(!page.contains("http") && !page.contains("src="));
         assert!(page.contains("A &lt;fast&gt; one"));
+    }
+
+    #[test]
+    fn peer_stands_in_the_table() {
+        assert!(page(&example()).contains("<td>1.25"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::COUNTS;
 use super::report::Cell;
 use super::workload::{Place, Workload};
+use super::{COUNTS, Column, peer};
 
 /// Memory of the guest in MiB: the reads over 256 MiB need room.
 const MEMORY: &str = "384";
@@ -95,15 +95,16 @@ pub struct Runner {
     gnomon: PathBuf,
     nano: OwnedFd,
     rounds: usize,
+    kvm_shadows: bool,
 }
 
 impl Runner {
     /// A runner that measures each workload `rounds` times with this very program, and with the
-    /// nanobenchmarks' kernel `nano`.
+    /// nanobenchmarks' kernel `nano`. `kvm_shadows`: in nested mode KVM shadows the guest's tables.
     ///
     /// # Errors
     /// The host has no room for the kernel or does not say where this program is.
-    pub fn new(nano: &[u8], rounds: usize) -> io::Result<Self> {
+    pub fn new(nano: &[u8], rounds: usize, kvm_shadows: bool) -> io::Result<Self> {
         // SAFETY: the name is a string ended by NUL. Without MFD_CLOEXEC, so that the runs can open
         // it through /proc/self/fd.
         let fd = unsafe { libc::memfd_create(c"nano".as_ptr(), 0) };
@@ -117,6 +118,7 @@ impl Runner {
             gnomon: std::env::current_exe()?,
             nano: file.into(),
             rounds,
+            kvm_shadows,
         })
     }
 
@@ -126,7 +128,7 @@ impl Runner {
     /// One line that says what went wrong.
     pub fn measure(&self, workload: &Workload, mode: &Mode) -> Result<Cell, String> {
         let mut times = Vec::new();
-        let mut counts = BTreeMap::new();
+        let mut counters = BTreeMap::new();
         for round in 0..self.rounds {
             let once = self.run(workload, mode, workload.count)?;
             times.push(once.nanoseconds / workload.count as f64);
@@ -134,15 +136,20 @@ impl Runner {
             if round == 0 {
                 let twice = self.run(workload, mode, 2 * workload.count)?;
                 times.push(twice.nanoseconds / (2 * workload.count) as f64);
-                counts = per_operation(&once, &twice, workload.count);
+                counters = per_operation(&once, &twice, workload.count);
             }
         }
         times.sort_by(f64::total_cmp);
+        let mut counts = columns(&COUNTS, &counters);
+        if mode.mmu == "nested" && self.kvm_shadows {
+            counts.append(&mut columns(&peer::COUNTS, &counters));
+        }
         Ok(Cell {
             median_ns: times[times.len() / 2],
             min_ns: times[0],
             max_ns: times[times.len() - 1],
             counts,
+            counters,
         })
     }
 
@@ -218,11 +225,19 @@ fn counters_of(json: &str) -> Option<BTreeMap<String, u64>> {
     Some(counters)
 }
 
-/// The columns of counts for one operation, where this mode and this KVM count such a thing.
+/// Every counter for one operation; what only one of the runs counts is left out.
 fn per_operation(once: &Sample, twice: &Sample, count: u64) -> BTreeMap<String, f64> {
-    let sum = |sample: &Sample, keys: &[&str]| -> Option<u64> {
-        let mut found = sample
-            .counters
+    let difference = |(name, more): (&String, &u64)| {
+        let less = once.counters.get(name)?;
+        Some((name.clone(), (*more as f64 - *less as f64) / count as f64))
+    };
+    twice.counters.iter().filter_map(difference).collect()
+}
+
+/// The columns: sums of `counters`, where this mode and this KVM count such a thing.
+fn columns(columns: &[Column], counters: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let sum = |keys: &[&str]| -> Option<f64> {
+        let mut found = counters
             .iter()
             .filter(|(name, _)| {
                 keys.iter()
@@ -233,12 +248,9 @@ fn per_operation(once: &Sample, twice: &Sample, count: u64) -> BTreeMap<String, 
         found.peek()?;
         Some(found.sum())
     };
-    COUNTS
+    columns
         .iter()
-        .filter_map(|(heading, keys)| {
-            let difference = sum(twice, keys)? as f64 - sum(once, keys)? as f64;
-            Some(((*heading).to_owned(), difference / count as f64))
-        })
+        .filter_map(|(heading, keys)| Some(((*heading).to_owned(), sum(keys)?)))
         .collect()
 }
 
@@ -279,13 +291,13 @@ mod tests {
     fn what_starting_costs_cancels_out() {
         let once = sample(&[("exits.halt", 105), ("exits.pio_out", 10)]);
         let twice = sample(&[("exits.halt", 125), ("exits.pio_out", 20)]);
-        assert_eq!(per_operation(&once, &twice, 10)["exits"], 3.0);
+        let counters = per_operation(&once, &twice, 10);
+        assert_eq!(columns(&COUNTS, &counters)["exits"], 3.0);
     }
 
     #[test]
     fn what_is_not_counted_is_left_out() {
-        let counts = per_operation(&sample(&[]), &sample(&[]), 1);
-        assert!(counts.is_empty());
+        assert!(columns(&COUNTS, &BTreeMap::new()).is_empty());
     }
 
     #[test]

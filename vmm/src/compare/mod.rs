@@ -12,26 +12,34 @@
 
 mod html;
 mod measure;
+mod peer;
 mod report;
 mod table;
 mod workload;
 
 pub use html::page;
 pub use measure::{Mode, Runner};
+pub use peer::counts as peer_counts;
 pub use report::{Cell, Host, Report, Row};
 pub use table::Table;
 pub use workload::{WORKLOADS, Workload, select};
 
+/// A column of counts: its heading, and the counters whose sum it is.
+pub type Column = (&'static str, &'static [&'static str]);
+
 /// The columns of counts: heading, and the counters whose sum it is ("group.name"; a group's name
 /// alone stands for all its counters).
-pub const COUNTS: [(&str, &[&str]); 10] = [
+pub const COUNTS: [Column; 12] = [
     // A trap of the deprivileged guest is an exit too, but never seen as one by the devices.
     ("exits", &["exits", "mode.traps"]),
     ("traps", &["mode.traps"]),
+    // Those that trapped, and those carried out along with one that did.
+    ("privileged", &["mode.privileged", "mode.merged"]),
     ("true faults", &["mode.true_faults"]),
     ("hidden faults", &["mode.hidden_faults"]),
     ("traced writes", &["mode.traced_writes"]),
     ("fills", &["mode.fills", "mode.prefills"]),
+    ("tables built", &["mode.tables_built"]),
     ("flushes", &["mode.invlpg", "mode.drops"]),
     ("KVM's fills", &["kvm_vcpu.pf_fixed"]),
     ("KVM's writes", &["kvm_vm.mmu_pte_write"]),

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::peer;
 use crate::host::Module;
 
 /// One workload under one mode, per operation.
@@ -19,6 +20,8 @@ pub struct Cell {
     pub max_ns: f64,
     /// Counts by heading; what this mode does not count is absent.
     pub counts: BTreeMap<String, f64>,
+    /// Every counter of the run, by group and name.
+    pub counters: BTreeMap<String, f64>,
 }
 
 /// One workload under every mode.
@@ -30,6 +33,8 @@ pub struct Row {
     pub isolates: &'static str,
     /// A cell for each mode, in the report's order; or why there is none.
     pub cells: Vec<Result<Cell, String>>,
+    /// Counts of the [`super::peer`], unless it is what nested mode runs on here.
+    pub peer: Option<BTreeMap<String, f64>>,
 }
 
 /// The machine on which it was found.
@@ -62,6 +67,11 @@ impl Host {
             cpu,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
+    }
+
+    /// Whether nested mode runs on shadow tables that KVM makes, with ring 0 on the processor.
+    pub fn kvm_shadows(&self) -> bool {
+        self.hardware_paging == Some(false) && self.module != Module::Pvm.name()
     }
 
     /// What the times say here, and what they do not.
@@ -104,6 +114,7 @@ impl Report {
                 "min_ns": cell.min_ns,
                 "max_ns": cell.max_ns,
                 "counts": cell.counts,
+                "counters": cell.counters,
             }),
             Err(why) => json!({ "error": why }),
         };
@@ -117,13 +128,19 @@ impl Report {
                     .cloned()
                     .zip(row.cells.iter().map(cell))
                     .collect();
-                json!({ "name": row.name, "isolates": row.isolates, "modes": modes })
+                json!({
+                    "name": row.name,
+                    "isolates": row.isolates,
+                    "modes": modes,
+                    "peer": row.peer,
+                })
             })
             .collect();
         let seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let report = json!({
+            "peer": peer::WHAT,
             "gnomon": env!("CARGO_PKG_VERSION"),
             "unix_time": seconds,
             "host": {
@@ -161,9 +178,11 @@ pub(super) mod tests {
                         min_ns: 1400.0,
                         max_ns: 1700.0,
                         counts: [("exits".to_owned(), 1.0)].into(),
+                        counters: [("exits.pio_in".to_owned(), 1.0)].into(),
                     }),
                     Err("in under shadow:trace: it said nothing".into()),
                 ],
+                peer: Some([("hidden faults".to_owned(), 1.25)].into()),
             }],
         }
     }
@@ -175,5 +194,6 @@ pub(super) mod tests {
         assert_eq!(modes["nested"]["median_ns"], 1500.0);
         assert_eq!(modes["nested"]["counts"]["exits"], 1.0);
         assert!(modes["shadow:trace"]["error"].is_string());
+        assert_eq!(value["workloads"][0]["peer"]["hidden faults"], 1.25);
     }
 }

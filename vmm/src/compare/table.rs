@@ -1,9 +1,10 @@
 //! A comparison as a table for the terminal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::COUNTS;
 use super::report::{Cell, Report};
+use super::{COUNTS, peer};
 
 /// Shows a report.
 pub struct Table<'a>(pub &'a Report);
@@ -21,8 +22,9 @@ impl fmt::Display for Table<'_> {
         writeln!(f, "{}", host.conclusion())?;
         writeln!(
             f,
-            "Counts are exact on every host. All figures are for one operation.\n"
+            "Counts are exact on every host. All figures are for one operation."
         )?;
+        writeln!(f, "{}\n", peer::WHAT)?;
 
         write!(
             f,
@@ -30,7 +32,7 @@ impl fmt::Display for Table<'_> {
             "workload", "mode", "time", "spread", "ratio"
         )?;
         for (heading, _) in COUNTS {
-            write!(f, " {heading:>13}")?;
+            write!(f, " {heading:>0$}", width(heading))?;
         }
         writeln!(f)?;
         for row in rows {
@@ -44,9 +46,27 @@ impl fmt::Display for Table<'_> {
                 }
                 writeln!(f)?;
             }
+            if let Some(counts) = &row.peer {
+                write!(
+                    f,
+                    "{:<10} {:<14} {:>12} {:>8} {:>8}",
+                    "",
+                    peer::NAME,
+                    "-",
+                    "-",
+                    "-"
+                )?;
+                write_counts(f, counts)?;
+                writeln!(f)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Columns are as wide as their headings, and wide enough for a count.
+fn width(heading: &str) -> usize {
+    heading.chars().count().max(9)
 }
 
 fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell, first: Option<&Cell>) -> fmt::Result {
@@ -56,11 +76,13 @@ fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell, first: Option<&Cell>) -> 
         Some(first) => write!(f, " {:>8.2}", cell.median_ns / first.median_ns)?,
         None => write!(f, " {:>8}", "-")?,
     }
+    write_counts(f, &cell.counts)
+}
+
+fn write_counts(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<String, f64>) -> fmt::Result {
     for (heading, _) in COUNTS {
-        match cell.counts.get(heading) {
-            Some(count) => write!(f, " {:>13}", figure(*count))?,
-            None => write!(f, " {:>13}", "-")?,
-        }
+        let count = counts.get(heading).map_or("-".into(), |n| figure(*n));
+        write!(f, " {count:>0$}", width(heading))?;
     }
     Ok(())
 }
@@ -95,6 +117,15 @@ mod tests {
             .collect();
         assert_eq!(lines.len(), 1);
         assert!(lines[0].contains("failed: in under"));
+    }
+
+    #[test]
+    fn peer_has_counts_and_no_time() {
+        let text = Table(&example()).to_string();
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(peer::NAME) && line.contains("1.25"));
+        assert!(line.is_some_and(|line| !line.contains("s ")));
     }
 
     #[test]

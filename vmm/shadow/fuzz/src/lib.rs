@@ -63,7 +63,10 @@ impl Machine {
         (cpu.star, cpu.lstar, cpu.fmask) = (input.word(), input.word() & 0xffff, input.word());
         let bases = [input.word() & 0xffff, input.word() & 0xffff, input.word() & 0xffff];
         let rest = if input.0.is_empty() { &[0][..] } else { input.0 };
-        let memory = rest.iter().copied().cycle().take(MEMORY).collect();
+        let mut memory = vec![0; MEMORY];
+        for piece in memory.chunks_mut(rest.len()) {
+            piece.copy_from_slice(&rest[..piece.len()]);
+        }
         (cpu, Machine { memory, bases })
     }
 

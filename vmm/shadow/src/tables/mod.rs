@@ -125,7 +125,9 @@ pub struct Stats {
     pub invlpgs: u64,
     /// CR3 loads.
     pub cr3_loads: u64,
-    /// Roots built.
+    /// Table pages taken from the pool.
+    pub tables_built: u64,
+    /// Roots among them.
     pub roots_built: u64,
     /// Roots given up to make room.
     pub evictions: u64,
@@ -256,6 +258,7 @@ impl<T: TablePages> ShadowTables<T> {
 
     fn new_page(&mut self, role: Role) -> Result<u32, pool::Full> {
         let page = self.pool.allocate(role)?;
+        self.stats.tables_built += 1;
         self.roles.insert(role, page);
         if self.config.policy == Policy::Trace
             && role.class != Class::Split

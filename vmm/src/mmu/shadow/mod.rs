@@ -275,6 +275,7 @@ impl Mmu for Shadow {
             ("changed_entries", t.changed),
             ("invlpg", t.invlpgs),
             ("cr3_loads", t.cr3_loads),
+            ("tables_built", t.tables_built),
             ("roots_built", t.roots_built),
             ("evictions", t.evictions),
             ("drops", t.drops),
