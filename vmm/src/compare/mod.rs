@@ -29,10 +29,11 @@ pub type Column = (&'static str, &'static [&'static str]);
 
 /// The columns of counts: heading, and the counters whose sum it is ("group.name"; a group's name
 /// alone stands for all its counters).
-pub const COUNTS: [Column; 12] = [
+pub const COUNTS: [Column; 13] = [
     // A trap of the deprivileged guest is an exit too, but never seen as one by the devices.
     ("exits", &["exits", "mode.traps"]),
     ("traps", &["mode.traps"]),
+    ("irq traps", &["mode.interrupt_traps"]),
     // Those that trapped, and those carried out along with one that did.
     ("privileged", &["mode.privileged", "mode.merged"]),
     ("true faults", &["mode.true_faults"]),

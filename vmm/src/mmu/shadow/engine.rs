@@ -111,14 +111,12 @@ impl Engine {
             if self.guest.cpu.takes_interrupts()
                 && let Some(vector) = self.world.apic.acknowledge()
             {
-                self.guest.halted = false;
-                self.guest.counters.interrupts += 1;
                 let mut out = Outside {
                     world: &mut self.world,
                     vcpu,
                     peripherals,
                 };
-                self.guest.deliver(&mut out, Event::Interrupt(vector))?;
+                self.guest.interrupt(&mut out, vector)?;
             }
             if !self.guest.halted {
                 return Ok(true);
@@ -227,7 +225,7 @@ impl Engine {
             return Ok(());
         }
         self.place = Place::Monitor;
-        self.guest.counters.traps += 1;
+        self.guest.count_trap(port == u16::from(monitor::KICK));
         let mut out = Outside {
             world: &mut self.world,
             vcpu,

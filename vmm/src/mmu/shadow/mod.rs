@@ -79,6 +79,8 @@ pub struct Counters {
     pub exceptions: u64,
     /// Interrupts delivered.
     pub interrupts: u64,
+    /// Traps on their behalf: ring 3 interrupted, and the guest's handler until it returns.
+    pub interrupt_traps: u64,
     /// Accesses to device registers.
     pub mmio: u64,
     /// Writes to traced tables.
@@ -264,6 +266,7 @@ impl Mmu for Shadow {
             ("true_faults", c.page_faults),
             ("exceptions", c.exceptions),
             ("interrupts", c.interrupts),
+            ("interrupt_traps", c.interrupt_traps),
             ("mmio", c.mmio),
             ("traced_writes", c.traced),
             ("kicks", c.kicks),

@@ -32,6 +32,8 @@ pub struct Guest {
     pub cpu: VirtCpu,
     /// After HLT.
     pub halted: bool,
+    /// Where the handler of an interrupt will return to (RIP and RSP), until it has.
+    serving: Option<(u64, u64)>,
     /// The last page fault that the guest has seen; when it returns, that page is likely to be
     /// used.
     pub last_fault: Option<(u64, Access)>,
@@ -51,11 +53,35 @@ impl Guest {
         Self {
             cpu,
             halted: false,
+            serving: None,
             last_fault: None,
             ahead: HashMap::new(),
             reach,
             repeated: ((0, 0), 0),
             counters: Counters::default(),
+        }
+    }
+
+    /// Delivers an interrupt.
+    ///
+    /// # Errors
+    /// A triple fault.
+    pub fn interrupt(&mut self, out: &mut Outside<'_>, vector: u8) -> Result<(), Stop> {
+        self.halted = false;
+        self.counters.interrupts += 1;
+        self.serving = Some((self.cpu.rip, self.cpu.gpr[reg::RSP]));
+        self.deliver(out, Event::Interrupt(vector))
+    }
+
+    /// Counts a trap; `kick`: by which gnomon has interrupted ring 3.
+    pub fn count_trap(&mut self, kick: bool) {
+        self.counters.traps += 1;
+        if self.cpu.is_user() {
+            // The handler has ended, if only in another process.
+            self.serving = None;
+        }
+        if kick || self.serving.is_some() {
+            self.counters.interrupt_traps += 1;
         }
     }
 
@@ -249,7 +275,7 @@ impl Guest {
                 self.cpu.dr[6] |= 1 << 14;
                 self.deliver(out, Event::Exception(Exception::plain(vector::DB)))?;
             }
-            Ok(Step::Done) => {}
+            Ok(Step::Done) => self.done(i),
             Ok(Step::Halt) => self.halted = true,
             Ok(Step::Exception(e)) => {
                 self.counters.exceptions += 1;
@@ -269,6 +295,14 @@ impl Guest {
         match out.world.stop.take() {
             Some(stop) => Err(stop),
             None => Ok(()),
+        }
+    }
+
+    /// An instruction has been carried out.
+    fn done(&mut self, i: &Instruction) {
+        let here = (self.cpu.rip, self.cpu.gpr[reg::RSP]);
+        if i.mnemonic() == Mnemonic::Iretq && self.serving == Some(here) {
+            self.serving = None;
         }
     }
 
@@ -301,7 +335,7 @@ impl Guest {
                 break;
             }
             match execute(&mut self.cpu, out, &i) {
-                Ok(Step::Done) => {}
+                Ok(Step::Done) => self.done(&i),
                 Ok(Step::Halt) => self.halted = true,
                 // It comes again, from the processor itself.
                 Ok(_) | Err(_) => break,
