@@ -125,7 +125,7 @@ mod tests {
         let line = text
             .lines()
             .find(|line| line.trim_start().starts_with(peer::NAME) && line.contains("1.25"));
-        assert!(line.is_some_and(|line| !line.contains("s ")));
+        assert!(line.is_some_and(|line| !line.contains("µs")));
     }
 
     #[test]
