@@ -9,12 +9,14 @@ mod add;
 mod device;
 mod error;
 mod file;
+mod take;
 mod tree;
 
 pub use add::{add_file, root_from_dir};
 pub use device::ImageDevice;
 pub use error::ImageError;
 pub use file::FileDevice;
+pub use take::read_file;
 
 /// Bytes at the start of a page, so that they can be mapped into a guest.
 #[repr(C, align(4096))]

@@ -9,6 +9,7 @@
 //! | console 1: stderr | 0xd000_1000 | 6 |
 //! | entropy | 0xd000_2000 | 7 |
 //! | disks, the root first | 0xd000_3000 … | 8 … |
+//! | further consoles | after the disks | |
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -41,14 +42,14 @@ const LOG_WIDTH: u16 = 4;
 /// Virtio devices before the disks.
 const BEFORE_DISKS: usize = 3;
 
-/// Most disks that a guest can have, the root included: one I/O APIC pin each.
+/// Most disks and further consoles that a guest can have, the root included: one I/O APIC pin each.
 pub const MAX_DISKS: usize = ioapic::PINS - VIRTIO_IRQ as usize - BEFORE_DISKS;
 
 /// Why the devices cannot be put together.
 #[derive(Debug, Error)]
 pub enum DevicesError {
-    /// Too many disks.
-    #[error("{0} disks are too many: {MAX_DISKS} is the most, the root included")]
+    /// Too many disks and consoles.
+    #[error("{0} disks and consoles are too many: {MAX_DISKS} is the most, the root included")]
     TooManyDisks(usize),
     /// Two devices at one place.
     #[error(transparent)]
@@ -71,6 +72,8 @@ pub struct Ends {
     pub stderr: Box<dyn Write + Send>,
     /// What the guest sends through COM1.
     pub serial: Box<dyn Write + Send>,
+    /// What the guest writes to further consoles, hvc2 and on.
+    pub further: Vec<Box<dyn Write + Send>>,
     /// The kernel's log.
     pub log: Arc<LogSink>,
     /// Columns and rows of the console; 0: unknown.
@@ -139,8 +142,9 @@ pub fn build(
     ends: Ends,
     disks: Vec<Disk>,
 ) -> Result<Devices, DevicesError> {
-    if disks.len() > MAX_DISKS {
-        return Err(DevicesError::TooManyDisks(disks.len()));
+    let many = disks.len() + ends.further.len();
+    if many > MAX_DISKS {
+        return Err(DevicesError::TooManyDisks(many));
     }
     let ioapic = Ioapic::new(msi);
     let mut bus = Bus::new();
@@ -173,6 +177,9 @@ pub fn build(
     slots.add(Rng::new())?;
     for disk in disks {
         slots.add(Block::new(disk.backend, &disk.id))?;
+    }
+    for output in ends.further {
+        slots.add(Console::new(output, 0, 0))?;
     }
     let Slots {
         bus,

@@ -7,7 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use gnomon_devices::virtio::console::ConsoleInput;
@@ -33,6 +33,8 @@ pub enum Reason {
     Quit,
     /// This signal.
     Signal(i32),
+    /// The time that the guest was given is over.
+    TimeLimit,
 }
 
 /// Ways for other threads to end the wait.
@@ -107,6 +109,7 @@ struct Watch {
     control: Arc<Control>,
     input: ConsoleInput,
     exits: u64,
+    deadline: Option<Instant>,
     reason: Option<Reason>,
 }
 
@@ -138,6 +141,9 @@ impl Watch {
             self.control.inspect();
         }
         self.exits = exits;
+        if self.deadline.is_some_and(|at| Instant::now() >= at) {
+            self.reason.get_or_insert(Reason::TimeLimit);
+        }
     }
 }
 
@@ -170,7 +176,8 @@ impl MutEventSubscriber for Watch {
     }
 }
 
-/// Wait until the virtual machine has to end, serving signals meanwhile.
+/// Wait until the virtual machine has to end, serving signals meanwhile; for `limit` at most (to
+/// the next second), if there is one.
 ///
 /// # Errors
 /// The host cannot wait.
@@ -179,6 +186,7 @@ pub fn wait(
     wakers: &Arc<Wakers>,
     control: &Arc<Control>,
     input: &ConsoleInput,
+    limit: Option<Duration>,
 ) -> io::Result<Reason> {
     let failed = |error: event_manager::Error| io::Error::other(error.to_string());
     let mut timer = TimerFd::new()?;
@@ -191,6 +199,7 @@ pub fn wait(
         control: Arc::clone(control),
         input: input.clone(),
         exits: 0,
+        deadline: limit.map(|limit| Instant::now() + limit),
         reason: None,
     });
     loop {

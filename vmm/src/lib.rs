@@ -13,6 +13,8 @@
 //! | [`tell`] | words that may be lost |
 //! | [`report`], [`walk`] | what is told of a guest that has died |
 //! | [`stats`] | counters |
+//! | [`mode`] | paging modes as the command line names them, for runs of this very program |
+//! | [`compare`], `testing` | what `gnomon compare` and `gnomon test` do |
 
 pub mod boot;
 pub mod cli;
@@ -24,12 +26,15 @@ pub mod input;
 pub mod logger;
 pub mod memory;
 pub mod mmu;
+pub mod mode;
 pub mod report;
 pub mod root;
 pub mod session;
 pub mod stats;
 pub mod tell;
 pub mod terminal;
+#[cfg(feature = "builtin")]
+pub mod testing;
 pub mod vcpu;
 pub mod vm;
 pub mod walk;

@@ -56,6 +56,7 @@ pub fn report(death: &Death<'_>) -> String {
 fn cause(stop: &Stop) -> String {
     match stop {
         Stop::Status(status) => format!("the guest ended with status {status}"),
+        Stop::DebugExit(value) => format!("the guest wrote {value:#x} to the debug exit port"),
         Stop::Asked => "the guest was stopped".into(),
         Stop::Fatal(reason) => match *reason {
             r if r == FatalReason::Panic as u32 => "the guest kernel panicked".into(),

@@ -4,3 +4,4 @@ pub mod boot;
 pub mod note;
 pub mod ports;
 pub mod symbols;
+pub mod test_report;

@@ -1,6 +1,6 @@
 //! The table of applets: name, function.
 
-use crate::{cli, init, sh, tools};
+use crate::{cli, init, runner, sh, tools};
 
 /// An applet: takes its arguments without `argv[0]`, returns its exit status.
 pub type Applet = fn(&[Vec<u8>]) -> i32;
@@ -52,6 +52,7 @@ pub const APPLETS: &[(&str, Applet)] = &[
     ("tail", tools::tail::main),
     ("tee", tools::tee::main),
     ("test", tools::test::main),
+    ("test-runner", runner::main),
     ("touch", tools::touch::main),
     ("tr", tools::tr::main),
     ("true", tools::status::r#true),

@@ -16,6 +16,7 @@ mod arena;
 mod cli;
 mod init;
 mod program;
+mod runner;
 mod sh;
 mod sys;
 mod tools;

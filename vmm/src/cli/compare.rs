@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::compare::{self, Mode, Report, Row, Runner};
+use crate::compare::{self, Report, Row, Runner};
 use crate::host::Host;
+use crate::mode::Mode;
 use crate::tell;
 
 /// Arguments of `gnomon compare`.
@@ -43,7 +44,7 @@ pub fn run(args: &Args) -> Result<u8, String> {
         return Ok(0);
     }
     let workloads = compare::select(&args.workloads)?;
-    let modes = Mode::parse_list(&args.mmu)?;
+    let modes = Mode::parse_list_by_policy(&args.mmu)?;
     let host = Host::open().map_err(|error| error.to_string())?;
     let here = compare::Host::this(host.module());
     let runner = Runner::new(

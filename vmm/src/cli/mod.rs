@@ -7,6 +7,8 @@
 mod compare;
 mod doctor;
 mod run;
+#[cfg(feature = "builtin")]
+mod test;
 
 use std::ffi::OsString;
 
@@ -17,6 +19,9 @@ use crate::tell;
 
 /// gnomon itself failed, or the guest died.
 pub const FAILED: u8 = 125;
+
+/// The guest ran past the time that it was given, as `timeout(1)` says it.
+pub const TIMED_OUT: u8 = 124;
 
 /// A virtual machine monitor on KVM with a choice of paging modes, and a small OS inside.
 #[derive(Debug, Parser)]
@@ -30,6 +35,9 @@ struct Cli {
 enum Command {
     /// Boot the guest and run a program in it; a shell when none is given
     Run(Box<run::Args>),
+    /// Run the guest's tests, or a kernel of your own that reports as QEMU's test kernels do
+    #[cfg(feature = "builtin")]
+    Test(Box<test::Args>),
     /// Run the same workloads under each paging mode and show what each costs
     #[cfg(feature = "builtin")]
     Compare(compare::Args),
@@ -45,6 +53,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
+        #[cfg(feature = "builtin")]
+        Command::Test(args) => test::run(*args),
         #[cfg(feature = "builtin")]
         Command::Compare(args) => compare::run(&args),
         Command::Doctor(args) => doctor::run(&args),

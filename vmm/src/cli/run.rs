@@ -55,6 +55,10 @@ pub struct Args {
     #[arg(long = "disk", value_name = "FILE[,ro]")]
     disks: Vec<DiskSpec>,
 
+    /// Give the guest a further console, /dev/hvc2 and on, whose output goes to this file; repeatable
+    #[arg(long = "console", value_name = "FILE")]
+    consoles: Vec<PathBuf>,
+
     /// At the end, print counters to standard error
     #[arg(long)]
     stats: bool,
@@ -131,9 +135,12 @@ pub fn run(args: Args) -> Result<u8, String> {
             root: args.root,
             files: args.files,
             disks: args.disks,
+            consoles: args.consoles,
             stats: args.stats,
             stats_json: args.stats_json,
             program: args.program,
+            time_limit: None,
+            success: None,
         },
         started,
     )

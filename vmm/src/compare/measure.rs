@@ -7,82 +7,16 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 
 use serde_json::Value;
 
 use super::report::Cell;
 use super::workload::{Place, Workload};
 use super::{COUNTS, Column, peer};
+use crate::mode::Mode;
 
 /// Memory of the guest in MiB: the reads over 256 MiB need room.
 const MEMORY: &str = "384";
-
-/// A paging mode with its policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mode {
-    /// `nested` or `shadow`.
-    pub mmu: String,
-    /// The shadow policy, where one is chosen.
-    pub policy: Option<String>,
-}
-
-impl Mode {
-    /// The modes that `--mmu LIST` names: `shadow` alone stands for each of its policies.
-    ///
-    /// # Errors
-    /// One line that names an unknown one.
-    pub fn parse_list(list: &str) -> Result<Vec<Self>, String> {
-        let mut modes = Vec::new();
-        for word in list.split(',') {
-            if word == "shadow" {
-                modes.extend(POLICIES.map(|policy| Self {
-                    mmu: word.into(),
-                    policy: Some(policy.into()),
-                }));
-            } else {
-                modes.push(word.parse()?);
-            }
-        }
-        Ok(modes)
-    }
-}
-
-/// The shadow policies, the default last.
-const POLICIES: [&str; 3] = ["vtlb", "trace", "unsync"];
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (mmu, policy) = match text.split_once(':') {
-            Some((mmu, policy)) => (mmu, Some(policy)),
-            None => (text, None),
-        };
-        match (mmu, policy) {
-            ("nested", None) => {}
-            ("shadow", Some(policy)) if POLICIES.contains(&policy) => {}
-            _ => {
-                return Err(format!(
-                    "--mmu {text}: there are nested, shadow, shadow:vtlb, shadow:trace and shadow:unsync"
-                ));
-            }
-        }
-        Ok(Self {
-            mmu: mmu.into(),
-            policy: policy.map(Into::into),
-        })
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.policy {
-            Some(policy) => write!(f, "{}:{policy}", self.mmu),
-            None => f.write_str(&self.mmu),
-        }
-    }
-}
 
 /// What one run has given.
 struct Sample {
@@ -166,12 +100,11 @@ impl Runner {
 
         let mut command = Command::new(&self.gnomon);
         command
-            .args(["run", "--mem", MEMORY, "--mmu", &mode.mmu, "--stats-json"])
+            .args(["run", "--mem", MEMORY])
+            .args(mode.options())
+            .arg("--stats-json")
             .arg(path(&stats))
             .stdin(Stdio::null());
-        if let Some(policy) = &mode.policy {
-            command.args(["--shadow-policy", policy]);
-        }
         match workload.place {
             Place::Nano => command
                 .arg("--kernel")
@@ -266,25 +199,6 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), *value))
                 .collect(),
         }
-    }
-
-    #[test]
-    fn shadow_alone_means_each_policy() {
-        let modes = Mode::parse_list("nested,shadow").unwrap();
-        let names: Vec<_> = modes.iter().map(Mode::to_string).collect();
-        assert_eq!(
-            names,
-            ["nested", "shadow:vtlb", "shadow:trace", "shadow:unsync"]
-        );
-    }
-
-    #[test]
-    fn unknown_mode_is_named() {
-        assert!(
-            Mode::parse_list("nested,magic")
-                .unwrap_err()
-                .contains("magic")
-        );
     }
 
     #[test]

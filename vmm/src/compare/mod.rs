@@ -18,7 +18,7 @@ mod table;
 mod workload;
 
 pub use html::page;
-pub use measure::{Mode, Runner};
+pub use measure::Runner;
 pub use peer::counts as peer_counts;
 pub use report::{Cell, Host, Report, Row};
 pub use table::Table;

@@ -67,7 +67,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     let mode = mmu::choose(config.mmu, config.shadow_policy, host.module(), entry);
     let vm = Vm::new(&host, &memory, mode)?;
 
-    let ends = console::ends(entry)?;
+    let ends = console::ends(entry, &config.consoles)?;
     let log = Arc::clone(&ends.log);
     let devices = devices::build(&memory, vm.msi_sink(), ends, disks)?;
     let vm_fd = Arc::clone(vm.fd());

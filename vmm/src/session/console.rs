@@ -1,7 +1,9 @@
 //! The guest's console on gnomon's standard input, output and error.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -78,8 +80,9 @@ impl Write for Stdout {
     }
 }
 
-/// What the devices of a guest that is entered at `entry` are connected to.
-pub fn ends(entry: Entry) -> Result<Ends, SessionError> {
+/// What the devices of a guest that is entered at `entry` are connected to; the output of further
+/// consoles goes to the files `further`.
+pub fn ends(entry: Entry, further: &[PathBuf]) -> Result<Ends, SessionError> {
     let latch = Arc::new(ExitLatch::new());
     let stderr = || duplicate(io::stderr().as_fd());
     let log = LogSink::new(Box::new(LineWriter(FdWriter::new(stderr()?))), LOG_LINES);
@@ -97,10 +100,23 @@ pub fn ends(entry: Entry) -> Result<Ends, SessionError> {
             Entry::Pvh(_) => stdout()?,
             Entry::Long(_) => Box::new(LogWriter(Arc::clone(&log))),
         },
+        further: further
+            .iter()
+            .map(|path| create(path))
+            .collect::<Result<_, _>>()?,
         log,
         size: terminal::size(libc::STDOUT_FILENO),
         latch,
     })
+}
+
+/// The file `path`, made or emptied, as a console's output.
+fn create(path: &Path) -> Result<Box<dyn Write + Send>, SessionError> {
+    let file = File::create(path).map_err(|source| SessionError::Console {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok(Box::new(FdWriter::new(file.into())))
 }
 
 /// Start to read standard input.

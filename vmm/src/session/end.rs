@@ -8,7 +8,7 @@ use kvm_ioctls::VmFd;
 
 use super::{Config, SessionError};
 use crate::boot::kernel::Kernel;
-use crate::cli::FAILED;
+use crate::cli::{FAILED, TIMED_OUT};
 use crate::events::Reason;
 use crate::host::Module;
 use crate::report::{Death, report};
@@ -45,9 +45,16 @@ impl Ending {
     /// # Errors
     /// The file for the counters cannot be written.
     pub fn tell(&self, config: &Config) -> Result<u8, SessionError> {
-        // SIGQUIT asks where the guest is.
-        let wanted = self.reason == Reason::Signal(libc::SIGQUIT);
-        if wanted || !matches!(self.stop, Stop::Status(_) | Stop::Asked) {
+        // SIGQUIT asks where the guest is; so does whoever has set a time limit.
+        let wanted = matches!(
+            self.reason,
+            Reason::Signal(libc::SIGQUIT) | Reason::TimeLimit
+        );
+        let by_itself = matches!(
+            self.stop,
+            Stop::Status(_) | Stop::DebugExit(_) | Stop::Asked
+        );
+        if wanted || !by_itself {
             let death = Death {
                 stop: &self.stop,
                 registers: self.vcpu.mmu.registers(&self.vcpu.fd),
@@ -60,7 +67,7 @@ impl Ending {
         if config.stats || config.stats_json.is_some() {
             self.write_stats(config)?;
         }
-        Ok(status_of(self.reason, &self.stop))
+        Ok(status_of(self.reason, &self.stop, config.success))
     }
 
     fn write_stats(&self, config: &Config) -> Result<(), SessionError> {
@@ -84,14 +91,24 @@ impl Ending {
     }
 }
 
-/// gnomon's exit status.
-pub fn status_of(reason: Reason, stop: &Stop) -> u8 {
+/// gnomon's exit status; `success` is that of the debug exit port which counts as 0.
+pub fn status_of(reason: Reason, stop: &Stop, success: Option<u8>) -> u8 {
     match (reason, stop) {
         (_, Stop::Status(status)) => *status,
+        (_, Stop::DebugExit(value)) => match debug_exit_status(*value) {
+            status if Some(status) == success => 0,
+            status => status,
+        },
+        (Reason::TimeLimit, Stop::Asked) => TIMED_OUT,
         (Reason::Signal(signal), Stop::Asked) => 128 + signal as u8,
         (_, Stop::Asked) => 0,
         _ => FAILED,
     }
+}
+
+/// The status with which QEMU ends when a guest writes `value` to its isa-debug-exit port.
+const fn debug_exit_status(value: u32) -> u8 {
+    (value << 1 | 1) as u8
 }
 
 /// All counters.
@@ -128,16 +145,35 @@ mod tests {
 
     #[test]
     fn guest_status_is_gnomons() {
-        assert_eq!(status_of(Reason::Stopped, &Stop::Status(7)), 7);
+        assert_eq!(status_of(Reason::Stopped, &Stop::Status(7), None), 7);
+    }
+
+    #[test]
+    fn debug_exit_maps_as_qemu_does() {
+        let stop = Stop::DebugExit(0x11);
+        assert_eq!(status_of(Reason::Stopped, &stop, None), 35);
+        assert_eq!(status_of(Reason::Stopped, &stop, Some(33)), 35);
+    }
+
+    #[test]
+    fn successful_debug_exit_is_zero() {
+        let stop = Stop::DebugExit(0x10);
+        assert_eq!(status_of(Reason::Stopped, &stop, Some(33)), 0);
+    }
+
+    #[test]
+    fn guest_past_its_time_has_a_status_of_its_own() {
+        let status = status_of(Reason::TimeLimit, &Stop::Asked, None);
+        assert_eq!(status, TIMED_OUT);
     }
 
     #[test]
     fn dead_guest_is_a_failure() {
-        assert_eq!(status_of(Reason::Stopped, &Stop::TripleFault), FAILED);
+        assert_eq!(status_of(Reason::Stopped, &Stop::TripleFault, None), FAILED);
     }
 
     #[test]
     fn signal_gives_its_status() {
-        assert_eq!(status_of(Reason::Signal(15), &Stop::Asked), 143);
+        assert_eq!(status_of(Reason::Signal(15), &Stop::Asked, None), 143);
     }
 }

@@ -53,12 +53,18 @@ pub struct Config {
     pub files: Vec<FileSpec>,
     /// Further disks.
     pub disks: Vec<DiskSpec>,
+    /// Files that take the output of further consoles.
+    pub consoles: Vec<PathBuf>,
     /// Counters on standard error at the end.
     pub stats: bool,
     /// Counters into this file at the end.
     pub stats_json: Option<PathBuf>,
     /// The program and its arguments.
     pub program: Vec<OsString>,
+    /// How long the guest may run.
+    pub time_limit: Option<Duration>,
+    /// The status of a write to the debug exit port that counts as success.
+    pub success: Option<u8>,
 }
 
 /// `--disk FILE[,ro]`.
@@ -98,6 +104,14 @@ pub enum SessionError {
     /// The devices.
     #[error(transparent)]
     Devices(#[from] DevicesError),
+    /// A file for a console.
+    #[error("--console {path}: {source}")]
+    Console {
+        /// The file.
+        path: String,
+        /// What the host says.
+        source: io::Error,
+    },
     /// The host's own resources.
     #[error("{what}: {source}")]
     Os {
@@ -164,8 +178,8 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
     let processor = start_processor(vcpu, &wakers)?;
     console::read_input(&input, console, &wakers)?;
 
-    let reason =
-        events::wait(signals, &wakers, &control, &input).map_err(os("cannot wait for events"))?;
+    let reason = events::wait(signals, &wakers, &control, &input, config.time_limit)
+        .map_err(os("cannot wait for events"))?;
     if reason != Reason::Stopped {
         control.stop();
         input.stop();
@@ -176,7 +190,7 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
         if !processor.is_finished() {
             // It hangs in a write to somebody who does not read; it ends with the process.
             drop(raw);
-            return Ok(end::status_of(reason, &Stop::Asked));
+            return Ok(end::status_of(reason, &Stop::Asked, config.success));
         }
     }
     let (stop, vcpu) = processor.join().map_err(|_| SessionError::Internal)?;

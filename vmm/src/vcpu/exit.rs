@@ -182,6 +182,8 @@ impl<'a> Exit<'a> {
 pub enum Stop {
     /// The guest has ended with this status.
     Status(u8),
+    /// The guest has written this value to the debug exit port.
+    DebugExit(u32),
     /// The guest's kernel says that it cannot go on; a `FatalReason`.
     Fatal(u32),
     /// Triple fault.
@@ -264,7 +266,7 @@ fn latched(latch: &ExitLatch) -> Step {
         None => Step::Continue,
         Some(ExitEvent::Exit(status)) => Step::Stop(Stop::Status(status)),
         Some(ExitEvent::Fatal(reason)) => Step::Stop(Stop::Fatal(reason)),
-        Some(ExitEvent::DebugExit(value)) => Step::Stop(Stop::Status((value << 1 | 1) as u8)),
+        Some(ExitEvent::DebugExit(value)) => Step::Stop(Stop::DebugExit(value)),
     }
 }
 
@@ -324,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn debug_exit_maps_as_qemu_does() {
+    fn debug_exit_stops_with_the_value() {
         let exit = Exit::PioOut {
             port: ports::DEBUG_EXIT,
             width: 1,
             data: &[0x10],
         };
         let step = dispatch(exit, &peripherals());
-        assert_eq!(step, Step::Stop(Stop::Status(0x21)));
+        assert_eq!(step, Step::Stop(Stop::DebugExit(0x10)));
     }
 
     #[test]

@@ -238,6 +238,11 @@ pub fn get(index: usize) -> Option<Arc<Console>> {
     CONSOLES.lock().get(index).cloned()
 }
 
+/// How many consoles there are.
+pub fn count() -> usize {
+    CONSOLES.lock().len()
+}
+
 /// Wait until all output has been taken: before the machine ends.
 pub fn flush_all() {
     let consoles = CONSOLES.lock().clone();

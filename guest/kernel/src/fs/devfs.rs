@@ -64,9 +64,10 @@ fn populate(root: &dyn Inode) {
         let _ = root.create(name.as_bytes(), FileType::Char, perm, (0, 0), dev);
     }
     let _ = root.create(b"ttyS0", FileType::Char, 0o600, (0, 0), make_dev(4, 64));
-    if console::get(0).is_some() {
+    let consoles = console::count();
+    if consoles > 0 {
         // Where there is one console only, it is both.
-        for n in 0..2 {
+        for n in 0..consoles.max(2) as u32 {
             let name = format!("hvc{n}");
             let dev = make_dev(HVC_MAJOR, n);
             let _ = root.create(name.as_bytes(), FileType::Char, 0o600, (0, 0), dev);
@@ -336,6 +337,8 @@ struct Stream {
     console: Arc<Console>,
 }
 
+/// Wait until all output is out, `ioctl_tty(2)`: what `tcdrain(3)` asks for.
+const TCSBRK: u32 = 0x5409;
 /// Bytes that can be read at once, `ioctl(2)`.
 const FIONREAD: u32 = 0x541b;
 
@@ -359,6 +362,10 @@ impl FileOps for Stream {
 
     fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> KResult<usize> {
         match cmd {
+            TCSBRK if arg != 0 => {
+                self.console.flush();
+                Ok(0)
+            }
             FIONREAD => {
                 write_user(arg, &(self.console.available() as u32))?;
                 Ok(0)

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{Dentry, FileType, Inode, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::errno::{Errno, KResult};
@@ -127,6 +127,14 @@ pub trait FileOps: Send + Sync {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// Descriptions that there are.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Open file descriptions of all processes, and of the kernel itself.
+pub fn open_files() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
 /// An open file description: shared by the descriptors that `dup` and `fork` made from one `open`.
 pub struct File {
     inode: Arc<dyn Inode>,
@@ -149,6 +157,7 @@ impl File {
         flags: OpenFlags,
     ) -> Arc<Self> {
         let kind = inode.kind();
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             inode,
             dentry,
@@ -378,6 +387,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         if self.flocked.load(Ordering::Relaxed) {
             super::lock::release_flock(self);
         }

@@ -175,6 +175,16 @@ pub fn reclaim(target: usize) -> usize {
     dropped
 }
 
+/// Let go of everything that can be read from the devices again: metadata blocks, and the places
+/// of inodes that nobody uses.
+pub fn drop_metadata() {
+    let mounted: Vec<_> = MOUNTED.lock().iter().filter_map(Weak::upgrade).collect();
+    for fs in mounted {
+        fs.lock().shrink(0);
+        fs.inodes.lock().retain(|_, weak| weak.strong_count() > 0);
+    }
+}
+
 impl Ext2Fs {
     /// Mount what is on `device`; read-only if asked, or if the device or its features demand it.
     /// EINVAL: no ext2; EIO: damaged.

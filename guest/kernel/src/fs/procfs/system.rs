@@ -136,9 +136,15 @@ static SYS: Directory = Directory {
     ],
 };
 
+/// What `/proc/sys/fs` tells as the most files that can be open.
+const FILE_MAX: usize = 65536;
+
 static SYS_FS: Directory = Directory {
     entries: &[
-        text("file-max", || "65536\n".into()),
+        text("file-max", || format!("{FILE_MAX}\n")),
+        text("file-nr", || {
+            format!("{}\t0\t{FILE_MAX}\n", crate::fs::open_files())
+        }),
         text("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
         text("pipe-max-size", || {
             format!("{}\n", crate::fs::pipe::MAX_CAPACITY)
@@ -177,17 +183,24 @@ fn with_newline(mut text: String) -> String {
     text
 }
 
-/// 1 and 3 drop clean file pages, after everything has been written back.
+/// What is dropped (`proc_sys_vm(5)`): with 1 clean file pages, with 2 names and inodes that nobody
+/// uses, with 3 both. Everything is written back first, so that it is clean.
 fn drop_caches(text: &str) -> KResult<()> {
-    match text {
-        "1" | "3" => {
-            crate::fs::sync_all()?;
-            cache::reclaim(usize::MAX);
-            Ok(())
-        }
-        "2" => Ok(()),
-        _ => Err(Errno::EINVAL),
+    let (pages, names) = match text {
+        "1" => (true, false),
+        "2" => (false, true),
+        "3" => (true, true),
+        _ => return Err(Errno::EINVAL),
+    };
+    crate::fs::sync_all()?;
+    if pages {
+        cache::reclaim(usize::MAX);
     }
+    if names {
+        crate::fs::drop_unused();
+        crate::fs::ext2fs::drop_metadata();
+    }
+    Ok(())
 }
 
 fn format_uuid(mut bytes: [u8; 16]) -> String {

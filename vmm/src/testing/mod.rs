@@ -1,0 +1,139 @@
+//! `gnomon test`: the guest's tests, in the guest and on this Linux.
+//!
+//! ```text
+//!  /bin/guest-tests --list ──► names, filtered
+//!                                │
+//!         ┌──────────────────────┴── for each mode ────────────────────────┐
+//!         ▼                                                                ▼
+//!  gnomon run -- test-runner … /dev/hvc2 /bin/guest-tests          on the host: the same runner
+//!         │ a console of its own: lines of gnomon_abi::test_report         │ a pipe
+//!         ▼                                                                ▼
+//!      course: begin … end; a place that dies or hangs at a test is started anew for the rest
+//!         ▼
+//!      show (a line a test) │ junit │ oracle (guest against host)
+//! ```
+//!
+//! A guest is a whole run of this very program, so that whatever becomes of it touches no other.
+
+mod catalogue;
+mod course;
+mod files;
+mod junit;
+mod oracle;
+mod progress;
+mod result;
+mod run;
+mod show;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use catalogue::Filter;
+pub use run::Machine;
+pub use show::Style;
+
+use crate::mode::Mode;
+use crate::tell;
+use catalogue::Test;
+use course::Course;
+use files::HostFiles;
+use result::{Counts, Finished};
+use run::Run;
+
+/// The name of the host among the places.
+pub const HOST: &str = "host";
+
+/// What the user wants.
+#[derive(Debug)]
+pub struct Options {
+    /// Which tests.
+    pub filter: Filter,
+    /// In which modes.
+    pub modes: Vec<Mode>,
+    /// On this Linux, too.
+    pub oracle: bool,
+    /// How long a test may take, in seconds.
+    pub limit: u64,
+    /// How guests are started.
+    pub machine: Machine,
+    /// How results are shown.
+    pub style: Style,
+    /// Where they are written as JUnit's XML.
+    pub junit: Option<PathBuf>,
+}
+
+/// Print the names of the tests that `filter` wants.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn list(filter: &Filter) -> Result<(), String> {
+    for test in filter.select(catalogue::all(&HostFiles::new()?)?)? {
+        tell::out(format_args!("{}\n", test.name));
+    }
+    Ok(())
+}
+
+/// Run tests; whether all is well.
+///
+/// # Errors
+/// One line that says what keeps the tests from being run.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let started = Instant::now();
+    let files = HostFiles::new()?;
+    let tests = options.filter.select(catalogue::all(&files)?)?;
+    let mut places: Vec<_> = options.modes.iter().map(Mode::to_string).collect();
+    places.extend(options.oracle.then(|| HOST.to_owned()));
+    let style = options.style;
+    tell::out(format_args!("{}", style.heading(tests.len(), &places)));
+
+    let mut results = Vec::new();
+    let mut each = |finished: Finished| {
+        tell::out(format_args!("{}", style.test(&finished)));
+        results.push(finished);
+    };
+    let outcome = run_everywhere(options, &files, &tests, &mut each);
+    let time = started.elapsed();
+    if let Some(path) = &options.junit {
+        std::fs::write(path, junit::document(&results, time))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    outcome?;
+    tell::out(format_args!("{}", style.summary(&results, time)));
+    if options.oracle {
+        let found = oracle::compare(&results);
+        let text = style.comparison(found.agree, &found.differences);
+        tell::out(format_args!("{text}"));
+    }
+    Ok(Counts::of(&results).failed == 0)
+}
+
+fn run_everywhere(
+    options: &Options,
+    files: &HostFiles,
+    tests: &[Test],
+    each: &mut dyn FnMut(Finished),
+) -> Result<(), String> {
+    let limit = Duration::from_secs(options.limit);
+    let names = |wanted: &dyn Fn(&Test) -> bool| -> Vec<String> {
+        let wanted = tests.iter().filter(|test| wanted(test));
+        wanted.map(|test| test.name.clone()).collect()
+    };
+    for mode in &options.modes {
+        let start = |names: &[String]| Run::guest(&options.machine, mode, names, options.limit);
+        Course {
+            place: mode.to_string(),
+            start: &start,
+            limit,
+        }
+        .run(&names(&|_| true), each)?;
+    }
+    if options.oracle {
+        Course {
+            place: HOST.into(),
+            start: &|names| Run::host(files, names, options.limit),
+            limit,
+        }
+        .run(&names(&|test| !test.guest_only), each)?;
+    }
+    Ok(())
+}
