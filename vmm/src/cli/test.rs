@@ -20,7 +20,12 @@ pub struct Args {
     words: Vec<String>,
 
     /// Paging modes: auto, nested, shadow, shadow:POLICY; with commas between
-    #[arg(long, value_name = "LIST", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "auto",
+        overrides_with = "mmu"
+    )]
     mmu: String,
 
     /// Names must be equal to FILTER

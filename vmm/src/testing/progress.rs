@@ -10,8 +10,6 @@ use super::result::{Finished, Verdict};
 pub struct Progress {
     place: String,
     running: Option<Running>,
-    /// The runner has said that it has done everything.
-    done: bool,
 }
 
 /// The test that runs.
@@ -28,18 +26,7 @@ impl Progress {
         Self {
             place: place.into(),
             running: None,
-            done: false,
         }
-    }
-
-    /// The name of the test that runs.
-    pub fn running(&self) -> Option<&str> {
-        self.running.as_ref().map(|running| running.name.as_str())
-    }
-
-    /// Whether the runner has said that it has done everything.
-    pub fn is_done(&self) -> bool {
-        self.done
     }
 
     /// Take a line of the report; a test that it ends. What is no record is left aside.
@@ -83,8 +70,7 @@ impl Progress {
                     output: String::from_utf8_lossy(&running.output).into_owned(),
                 }));
             }
-            Some(Record::Done) => self.done = true,
-            Some(Record::Hello(_)) | None => {}
+            Some(Record::Hello(_) | Record::Done) | None => {}
         }
         Ok(None)
     }
@@ -114,16 +100,17 @@ mod tests {
     }
 
     #[test]
-    fn test_is_known_between_its_lines() {
+    fn test_is_made_of_its_lines() {
         let mut progress = Progress::new("nested");
-        take(&mut progress, &["gnomon-tests 1", "begin a::b"]);
-        assert_eq!(progress.running(), Some("a::b"));
-        let ended = take(
-            &mut progress,
-            &["output no\\x0a", "end a::b failed:101 5000000", "done"],
-        );
-        assert_eq!(progress.running(), None);
-        assert!(progress.is_done());
+        let lines = [
+            "gnomon-tests 1",
+            "begin a::b",
+            "output no\\x0a",
+            "end a::b failed:101 5000000",
+            "done",
+        ];
+        let ended = take(&mut progress, &lines);
+        assert_eq!(ended[0].name, "a::b");
         assert_eq!(ended[0].place, "nested");
         assert_eq!(ended[0].verdict, Verdict::Failed(101));
         assert_eq!(ended[0].output, "no\n");
