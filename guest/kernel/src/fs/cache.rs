@@ -22,6 +22,9 @@ static DIRTY: AtomicUsize = AtomicUsize::new(0);
 /// Pages in all caches.
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 
+/// Those of them that are the only place of their contents.
+static SHMEM: AtomicUsize = AtomicUsize::new(0);
+
 struct Page {
     frame: Frame,
     dirty: bool,
@@ -96,13 +99,25 @@ impl Pages {
 /// The cached pages of one inode, by index.
 pub struct PageCache {
     pages: SpinLock<Pages>,
+    /// There is no device behind it.
+    only_memory: bool,
 }
 
 impl PageCache {
     /// An empty cache.
     pub const fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// An empty cache of a file that has no device: its pages count as shared memory.
+    pub const fn without_device() -> Self {
+        Self::with(true)
+    }
+
+    const fn with(only_memory: bool) -> Self {
         Self {
             pages: SpinLock::new(Pages(BTreeMap::new())),
+            only_memory,
         }
     }
 
@@ -149,6 +164,9 @@ impl PageCache {
             return page.frame.clone();
         }
         CACHED.fetch_add(1, Ordering::Relaxed);
+        if self.only_memory {
+            SHMEM.fetch_add(1, Ordering::Relaxed);
+        }
         if dirty {
             DIRTY.fetch_add(1, Ordering::Relaxed);
         }
@@ -205,7 +223,10 @@ impl PageCache {
     /// Forget the pages `first..end`.
     pub fn punch(&self, first: u64, end: u64) {
         if first < end {
-            self.pages.lock().take(first, end, |_| true);
+            let taken = self.pages.lock().take(first, end, |_| true);
+            if self.only_memory {
+                SHMEM.fetch_sub(taken, Ordering::Relaxed);
+            }
         }
     }
 
@@ -259,6 +280,11 @@ pub fn reclaim(target: usize) -> usize {
 /// Number of cached pages, clean and dirty.
 pub fn cached_pages() -> usize {
     CACHED.load(Ordering::Relaxed)
+}
+
+/// Number of cached pages of files that have no device: tmpfs, shared anonymous memory.
+pub fn shared_memory_pages() -> usize {
+    SHMEM.load(Ordering::Relaxed)
 }
 
 /// Number of pages that wait for write-back.

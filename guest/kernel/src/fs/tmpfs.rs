@@ -70,7 +70,7 @@ impl TmpFs {
                 ..Metadata::synthetic(self.dev, ino, kind, perm)
             }),
             write: Mutex::new(()),
-            cache: PageCache::new(),
+            cache: PageCache::without_device(),
             entries: SpinLock::new(Entries::default()),
             target: target.to_vec(),
         })

@@ -9,8 +9,9 @@
 //! A test is `PROGRAM NAME`: status 0 means passed, 77 skipped, anything else failed. It runs in a
 //! session and a scratch directory of its own, with no input, for SECONDS at most; its output goes
 //! into the report. With `-b` free frames, open files, threads and the objects of the kernel's heap
-//! are counted before and after: what a test has not given back each time that it is run, three
-//! times at most, is lost. Once does not count, since a kernel may keep what it will need again.
+//! are counted before and after. If they differ, the test is run twice more, the caches dropped
+//! before each count: what it has not given back both times is lost. Once does not count, since a
+//! kernel may keep what it will need again.
 //!
 //! REPORT is written as `gnomon_abi::test_report` says, and nobody else should have it open: under
 //! `gnomon test` it is a console that serves for nothing else. The program is an ordinary one, and
@@ -24,10 +25,9 @@ mod trial;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use gnomon_abi::test_report::{Outcome, Record, Text, VERSION};
+use gnomon_abi::test_report::{Record, Text, VERSION};
 
 use crate::{cli, sys};
-use balance::in_both;
 use trial::{Ended, Setting};
 
 /// How long a test may take when nothing is said.
@@ -35,9 +35,6 @@ const TIME_LIMIT: u64 = 60;
 
 /// Bytes of a test's output in one line of the report.
 const LINE: usize = 512;
-
-/// How often a test is run to tell a loss from what is kept for the next time.
-const RUNS: usize = 3;
 
 const USAGE: &str = "usage: test-runner [-t SECONDS] [-b] REPORT PROGRAM";
 
@@ -108,26 +105,10 @@ fn run(args: Args) -> io::Result<()> {
     io::stdin().read_to_string(&mut names)?;
     for name in names.lines() {
         report.write(&[Record::Begin(name)])?;
-        let ended = run_until_sure(&setting, name)?;
+        let ended = setting.run(name)?;
         report.end(name, &ended)?;
     }
     report.write(&[Record::Done])
-}
-
-/// Run a test, and again if it seems to have lost something.
-fn run_until_sure(setting: &Setting, name: &str) -> io::Result<Ended> {
-    let mut ended = setting.run(name)?;
-    for _ in 1..RUNS {
-        if ended.losses.is_empty() {
-            break;
-        }
-        let again = setting.run(name)?;
-        if again.outcome != Outcome::Passed {
-            return Ok(again);
-        }
-        ended.losses = in_both(&ended.losses, &again.losses);
-    }
-    Ok(ended)
 }
 
 /// The report's descriptor.

@@ -308,8 +308,9 @@ fn meminfo() -> String {
     let free = frame::free_frames() * KIB;
     let cached = cache::cached_pages() * KIB;
     let dirty = cache::dirty_pages() * KIB;
+    let shmem = cache::shared_memory_pages() * KIB;
     let slab: usize = heap::slabs().map(|slab| slab.frames * KIB).sum();
-    let available = free + cached - dirty.min(cached);
+    let available = free + (cached - shmem.min(cached)) - dirty.min(cached - shmem.min(cached));
     let mut text = String::new();
     for (name, value) in [
         ("MemTotal", total),
@@ -322,7 +323,7 @@ fn meminfo() -> String {
         ("SwapFree", 0),
         ("Dirty", dirty),
         ("Writeback", 0),
-        ("Shmem", 0),
+        ("Shmem", shmem),
         ("Slab", slab),
         ("SReclaimable", 0),
         ("SUnreclaim", slab),
