@@ -14,7 +14,7 @@ const FUTEX_CMP_REQUEUE: usize = 4;
 const FUTEX_WAKE_OP: usize = 5;
 const FUTEX_WAIT_BITSET: usize = 9;
 const FUTEX_WAKE_BITSET: usize = 10;
-/// Only threads of the process use the word: a hint that is not needed here.
+/// Only threads of the process use the word.
 const FUTEX_PRIVATE_FLAG: usize = 128;
 /// A deadline is of the wall clock.
 const FUTEX_CLOCK_REALTIME: usize = 256;
@@ -52,7 +52,14 @@ pub fn sys_futex(
             Ok(0)
         }
         // Linux wakes one for a count of 0.
-        FUTEX_WAKE => futex::wake(address, count(value).max(1), MATCH_ANY),
+        FUTEX_WAKE => {
+            let woken = futex::wake(address, count(value).max(1), MATCH_ANY)?;
+            if woken == 0 && op & FUTEX_PRIVATE_FLAG == 0 {
+                // What is shared is looked up by the memory behind it, which must be there.
+                read_user::<u32>(address)?;
+            }
+            Ok(woken)
+        }
         FUTEX_WAKE_BITSET => futex::wake(address, count(value).max(1), value3 as u32),
         FUTEX_REQUEUE => {
             if (value as i32) < 0 || (timeout as i32) < 0 {

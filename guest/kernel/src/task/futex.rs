@@ -168,7 +168,7 @@ fn wake_key(key: Key, count: usize, bits: u32) -> usize {
 
 /// FUTEX_REQUEUE, FUTEX_CMP_REQUEUE: if the word at `address` is `expected` (if given), wake up to
 /// `wake` sleepers there, and have up to `limit` others sleep at `target` from now on. Gives the number
-/// of those that were woken, and with `expected` also of those that were moved.
+/// of those that were woken or moved.
 ///
 /// # Errors
 /// EAGAIN: the word is something else. EFAULT, EINVAL.
@@ -210,11 +210,7 @@ pub fn requeue(
         entry.sleeper.bucket.store(to.bucket(), Ordering::SeqCst);
         bucket.push(entry);
     }
-    Ok(if expected.is_some() {
-        woken + count
-    } else {
-        woken
-    })
+    Ok(woken + count)
 }
 
 /// FUTEX_WAKE_OP: change the word at `second` as `op` says, wake up to `count` at `first`, and up to

@@ -18,6 +18,7 @@ mod elf;
 mod exec;
 mod fault;
 mod file_mapping;
+mod futex;
 mod memory;
 mod pipe;
 mod process;
@@ -25,6 +26,8 @@ mod remap;
 mod signal;
 mod signal_queue;
 mod sigreturn;
+mod synchronisation;
+mod thread;
 mod timer;
 mod wait;
 

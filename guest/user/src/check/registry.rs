@@ -25,6 +25,7 @@ areas!(
     exec,
     fault,
     file_mapping,
+    futex,
     memory,
     pipe,
     process,
@@ -32,6 +33,8 @@ areas!(
     signal,
     signal_queue,
     sigreturn,
+    synchronisation,
+    thread,
     timer,
     wait
 );

@@ -11,6 +11,7 @@ pub mod plain;
 pub mod program;
 pub mod report;
 pub mod scratch;
+pub mod semaphore;
 pub mod signals;
 pub mod state;
 pub mod thread;

@@ -37,3 +37,13 @@ fn wait_for(path: &str, state: char) {
         };
     }
 }
+
+/// Let others run until a thread of this process has ended, or is the first one and a zombie.
+pub fn wait_until_dead_thread(tid: i32) {
+    while !matches!(
+        letter(&format!("/proc/self/task/{tid}/stat")),
+        Some('Z') | None
+    ) {
+        ok!(SYS_sched_yield);
+    }
+}
