@@ -1,7 +1,7 @@
 //! The order in which the kernel comes up, after the processor and memory.
 
 use crate::arch::boot;
-use crate::{drivers, fs, mm, sched, task, time};
+use crate::{drivers, fs, mm, sched, syscall, task, time};
 
 /// Brings up the rest, starts init, and becomes the idle task.
 pub fn run() -> ! {
@@ -14,6 +14,7 @@ pub fn run() -> ! {
     }
     time::init();
     task::init();
+    syscall::follow(false);
     drivers::init(command_line);
     fs::init(command_line);
     task::spawn_init();

@@ -4,6 +4,7 @@
 //! else with FXSAVE (SDM vol. 1, chapter 13 and 10.5).
 
 use alloc::alloc::{alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::arch::asm;
 use core::ptr::NonNull;
@@ -173,6 +174,77 @@ impl FpuState {
             image[len - 4..].copy_from_slice(&MAGIC2.to_le_bytes());
         }
         image
+    }
+
+    /// Which components of the area count; the others are as after reset.
+    fn present(&self) -> u64 {
+        if COMPONENTS.load(Ordering::Relaxed) == 0 {
+            return 3;
+        }
+        // SAFETY: with components the area has the XSAVE header.
+        unsafe { self.area.as_ptr().add(LEGACY).cast::<u64>().read() }
+    }
+
+    /// The FXSAVE image of the saved registers.
+    pub fn legacy(&self) -> [u8; LEGACY] {
+        const X87: core::ops::Range<usize> = 32..160;
+        const XMM: core::ops::Range<usize> = 160..416;
+        let mut image = [0; LEGACY];
+        // SAFETY: the area is that large.
+        unsafe { core::ptr::copy_nonoverlapping(self.area.as_ptr(), image.as_mut_ptr(), LEGACY) };
+        let present = self.present();
+        if present & 1 == 0 {
+            image[..24].fill(0);
+            image[..2].copy_from_slice(&INITIAL_FCW.to_le_bytes());
+            image[X87].fill(0);
+        }
+        if present & 2 == 0 {
+            image[XMM].fill(0);
+        }
+        image[SOFTWARE..].fill(0);
+        image
+    }
+
+    /// Takes an FXSAVE image that a tracer has made.
+    ///
+    /// # Errors
+    /// EINVAL: reserved bits of MXCSR.
+    pub fn set_legacy(&mut self, image: &[u8; LEGACY]) -> KResult<()> {
+        let mxcsr = u32::from_le_bytes([image[24], image[25], image[26], image[27]]);
+        if mxcsr & !MXCSR_MASK != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let present = self.present() | 3;
+        // SAFETY: the area is that large, and with components has the XSAVE header.
+        unsafe {
+            let area = self.area.as_ptr();
+            core::ptr::copy_nonoverlapping(image.as_ptr(), area, LEGACY);
+            if COMPONENTS.load(Ordering::Relaxed) != 0 {
+                area.add(LEGACY).cast::<u64>().write(present);
+            }
+        }
+        Ok(())
+    }
+
+    /// The XSAVE image as a tracer and a core image show it, with XCR0 at offset 464; None: this
+    /// processor has none.
+    ///
+    /// # Errors
+    /// ENOMEM: memory is short.
+    pub fn xstate(&self) -> KResult<Option<Vec<u8>>> {
+        let components = COMPONENTS.load(Ordering::Relaxed);
+        if components == 0 {
+            return Ok(None);
+        }
+        let size = SIZE.load(Ordering::Relaxed);
+        let mut image = Vec::new();
+        image.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+        image.resize(size, 0);
+        // SAFETY: the area is that large.
+        unsafe { core::ptr::copy_nonoverlapping(self.area.as_ptr(), image.as_mut_ptr(), size) };
+        image[..LEGACY].copy_from_slice(&self.legacy());
+        image[SOFTWARE..SOFTWARE + 8].copy_from_slice(&u64::from(components).to_le_bytes());
+        Ok(Some(image))
     }
 
     /// Takes an image that a program hands back (sigreturn); `image` is

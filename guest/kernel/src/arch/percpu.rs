@@ -25,6 +25,8 @@ pub struct PerCpu {
     /// Not zero: `task::on_user_return` must run before the next return to ring 3, and all
     /// registers are reloaded from the trap frame.
     pub work: Cell<u32>,
+    /// The table of system calls in use; the syscall module knows its type.
+    pub syscalls: Cell<*const ()>,
     /// Number of the processor, from 0.
     pub id: Cell<u32>,
     /// CR3 as it was loaded last.
@@ -56,6 +58,7 @@ pub(super) static BOOT_CPU: Storage = Storage(PerCpu {
     user_rsp: Cell::new(0),
     current: Cell::new(core::ptr::null()),
     work: Cell::new(0),
+    syscalls: Cell::new(core::ptr::null()),
     id: Cell::new(0),
     cr3: Cell::new(0),
     tss: Cell::new(Tss::new()),
@@ -92,6 +95,18 @@ pub fn current() -> *const () {
     // SAFETY: as in `this_cpu`.
     unsafe {
         asm!("mov {}, gs:[{}]", out(reg) value, const offset_of!(PerCpu, current),
+             options(readonly, nostack, preserves_flags));
+    }
+    value
+}
+
+/// What `syscalls` of this processor holds.
+#[inline(always)]
+pub fn syscalls() -> *const () {
+    let value: *const ();
+    // SAFETY: as in `this_cpu`.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg) value, const offset_of!(PerCpu, syscalls),
              options(readonly, nostack, preserves_flags));
     }
     value

@@ -96,6 +96,7 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
     if vector == PAGE_FAULT {
         let address = cpu::read_cr2();
         let Err(fault) = user_page_fault(address, frame.orig_rax) else {
+            frame.orig_rax = usize::MAX;
             return;
         };
         exception(frame, PAGE_FAULT, address, Some(fault));
@@ -103,6 +104,7 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
         if vector == usize::from(idt::SYSCALL_INT) {
             syscall::dispatch_int80(frame);
         } else {
+            frame.orig_rax = usize::MAX;
             interrupt(vector as u8);
         }
     } else {

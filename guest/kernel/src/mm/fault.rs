@@ -99,14 +99,7 @@ impl Inner {
         let Some(index) = self.find_or_grow(address) else {
             return Err(Fault::Segv { code: SEGV_MAPERR });
         };
-        let page = address & !(PAGE - 1);
-        let Inner {
-            areas,
-            tables,
-            resident,
-            ..
-        } = self;
-        let area = &mut areas[index];
+        let area = &self.areas[index];
         let allowed = if access.write {
             area.prot.contains(Prot::WRITE)
         } else if access.exec {
@@ -117,25 +110,37 @@ impl Inner {
         if !allowed {
             return Err(Fault::Segv { code: SEGV_ACCERR });
         }
+        self.resolve(index, address & !(PAGE - 1), access.write)
+    }
+
+    /// Makes an access to a page of the area at `index` possible, whatever its protection. After a
+    /// `write` the entry allows writes.
+    #[inline]
+    pub(super) fn resolve(&mut self, index: usize, page: usize, write: bool) -> Result<(), Fault> {
+        let Inner {
+            areas,
+            tables,
+            resident,
+            ..
+        } = self;
+        let area = &mut areas[index];
         let entry = tables.entry_or_create(page)?;
         // SAFETY: a leaf entry of our tables.
         let old = unsafe { *entry };
         let bits = area.prot.entry_bits();
         if old == 0 {
-            let value = match new_page(area, page, access.write)? {
+            let value = match new_page(area, page, write)? {
                 (frame, true) => frame.into_raw() | bits | WRITE | DIRTY,
                 (frame, false) => frame.into_raw() | bits,
             };
             tables.fill(entry, value);
             *resident += 1;
-            if !access.write
-                && let Source::File(inode) = &area.source
-            {
+            if !write && let Source::File(inode) = &area.source {
                 *resident += map_around(area, &**inode, tables, page);
             }
             return Ok(());
         }
-        if access.write && old & WRITE == 0 {
+        if write && old & WRITE == 0 {
             let value = make_writable(area, page, old)? | bits | WRITE | DIRTY;
             // SAFETY: as above.
             unsafe { *entry = value };
@@ -154,7 +159,7 @@ impl Inner {
 
     /// The area at `address`; a stack grows to it if it may.
     #[inline]
-    fn find_or_grow(&mut self, address: usize) -> Option<usize> {
+    pub(super) fn find_or_grow(&mut self, address: usize) -> Option<usize> {
         let index = self.find(address)?;
         let area = &self.areas[index];
         if area.start <= address {

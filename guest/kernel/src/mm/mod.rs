@@ -19,6 +19,7 @@ pub mod layout;
 pub mod mmio;
 pub mod random;
 mod remap;
+mod remote;
 pub mod space;
 mod table;
 pub mod user;

@@ -70,6 +70,15 @@ pub fn with_saved_fpu<T>(task: &Task, look: impl FnOnce(&FpuState) -> T) -> T {
     look(state)
 }
 
+/// The saved registers of a task that has put them aside ([`super::put_aside`]).
+///
+/// # Safety
+/// The task is stopped and stays so meanwhile; nobody else looks at its registers.
+pub unsafe fn with_stopped_fpu<T>(task: &Task, look: impl FnOnce(&mut FpuState) -> T) -> T {
+    // SAFETY: by the caller's promise.
+    look(unsafe { state(task) })
+}
+
 /// The running task's registers as a signal frame shows them, freshly saved.
 pub fn fpu_image(task: &Task) -> &[u8] {
     // SAFETY: the task is the running one; the image is only read.

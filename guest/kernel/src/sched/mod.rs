@@ -26,8 +26,12 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gnomon_sched::{Arrival, Entity, Policy, TaskId};
 
-pub use fpu::{fpu_image, fpu_image_size, load_fpu_image, reset_fpu, with_saved_fpu};
-pub use switch::{finish_switch, forget, set_fs_base, set_gs_base, user_fs_base, user_gs_base};
+pub use fpu::{
+    fpu_image, fpu_image_size, load_fpu_image, reset_fpu, with_saved_fpu, with_stopped_fpu,
+};
+pub use switch::{
+    finish_switch, forget, put_aside, set_fs_base, set_gs_base, user_fs_base, user_gs_base,
+};
 
 use crate::arch::{self, percpu};
 use crate::sync::SpinLock;
@@ -288,12 +292,18 @@ pub fn wake(task: &Task) {
 
 /// Wake a task for a signal; with `fatal` also from a stop.
 pub fn wake_interruptible(task: &Task, fatal: bool) {
-    let _ = wake_from(task, state::INTERRUPTIBLE) || (fatal && wake_from(task, state::STOPPED));
+    let _ = wake_from(task, state::INTERRUPTIBLE)
+        || (fatal && (wake_from(task, state::STOPPED) || wake_from(task, state::TRACED)));
 }
 
 /// Wake a task that is stopped.
 pub fn wake_stopped(task: &Task) {
     wake_from(task, state::STOPPED);
+}
+
+/// Wake a task that has stopped for its tracer.
+pub fn wake_traced(task: &Task) {
+    wake_from(task, state::TRACED);
 }
 
 /// Start a new task.

@@ -114,6 +114,14 @@ pub fn forget(task: &Task) {
     fpu::forget(task);
 }
 
+/// Bring all registers of the running program that the processor still holds to where others can
+/// see and change them ([`super::with_stopped_fpu`]); they are loaded anew when it runs again.
+pub fn put_aside(task: &Task) {
+    task.fs_base.store(user_fs_base(task), Ordering::Relaxed);
+    super::with_saved_fpu(task, |_| ());
+    forget(task);
+}
+
 /// Set the running program's FS base, which must be canonical.
 pub fn set_fs_base(task: &Task, base: usize) {
     task.fs_base.store(base, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 //!
 //! | file | calls |
 //! |---|---|
-//! | `process`, `ids` | processes, users, groups |
+//! | `process`, `ids`, `ptrace` | processes, users, groups, tracing |
 //! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
 //! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
@@ -24,6 +24,7 @@ mod path;
 mod pipe;
 mod poll;
 mod process;
+mod ptrace;
 mod sched;
 mod signal;
 mod socket;
@@ -38,7 +39,7 @@ pub use system::{RELEASE, VERSION, host_name};
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arch::TrapFrame;
+use crate::arch::{TrapFrame, percpu};
 use crate::errno::{Errno, KResult};
 use crate::task::{self, thread};
 
@@ -52,14 +53,42 @@ static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 /// RAX.
 #[inline]
 pub fn dispatch(frame: &mut TrapFrame) {
-    let number = frame.rax;
-    let result = match table::TABLE.get(number) {
+    // SAFETY: `follow` puts nothing else there, and has been called at boot.
+    let table = unsafe { &*percpu::syscalls().cast::<table::Table>() };
+    let result = match table.get(frame.rax) {
         Some(Some(handler)) => handler(frame),
-        _ => unknown(number),
+        _ => unknown(frame),
     };
+    finish(frame, result);
+}
+
+#[inline(always)]
+fn finish(frame: &mut TrapFrame, result: KResult<usize>) {
     match result {
         Ok(value) => frame.rax = value,
         Err(errno) => fail(frame, errno),
+    }
+}
+
+/// Choose what this processor does with system calls: carry them out, or show them to the running
+/// thread's tracer. A second table costs other threads nothing: whoever finds it in use and is not
+/// watched changes it back.
+pub fn follow(watched: bool) {
+    let table = if watched {
+        &table::WATCHED
+    } else {
+        &table::TABLE
+    };
+    percpu::this_cpu()
+        .syscalls
+        .set(core::ptr::from_ref(table).cast());
+}
+
+/// Carry out the call whose number is in RAX.
+fn call(frame: &mut TrapFrame) -> KResult<usize> {
+    match table::TABLE.get(frame.rax) {
+        Some(Some(handler)) => handler(frame),
+        _ => missing(frame.rax),
     }
 }
 
@@ -72,9 +101,17 @@ fn fail(frame: &mut TrapFrame, errno: Errno) {
     }
 }
 
-/// A call that does not exist: ENOSYS, and a line in the log the first time.
+/// A call that is in no table.
 #[cold]
-fn unknown(number: usize) -> KResult<usize> {
+fn unknown(frame: &mut TrapFrame) -> KResult<usize> {
+    if ptrace::is_watched() {
+        return ptrace::watched(frame);
+    }
+    missing(frame.rax)
+}
+
+/// A call that does not exist: ENOSYS, and a line in the log the first time.
+fn missing(number: usize) -> KResult<usize> {
     log_once(number);
     Err(Errno::ENOSYS)
 }
@@ -91,19 +128,31 @@ fn log_once(number: usize) {
 
 /// `int 0x80`: the 32-bit numbers of the classic hello world. Arguments in EBX, ECX, EDX.
 pub fn dispatch_int80(frame: &mut TrapFrame) {
+    frame.orig_rax = frame.rax;
+    if ptrace::is_watched() {
+        ptrace::watch(frame, |frame| {
+            let result = call_int80(frame);
+            finish(frame, result);
+        });
+        return;
+    }
+    let result = call_int80(frame);
+    finish(frame, result);
+}
+
+fn call_int80(frame: &TrapFrame) -> KResult<usize> {
     const EXIT: u32 = 1;
     const READ: u32 = 3;
     const WRITE: u32 = 4;
     const OPEN: u32 = 5;
     const CLOSE: u32 = 6;
     const GETPID: u32 = 20;
-    frame.orig_rax = frame.rax;
     let (a, b, c) = (
         frame.rbx as u32 as usize,
         frame.rcx as u32 as usize,
         frame.rdx as u32 as usize,
     );
-    let result = match frame.rax as u32 {
+    match frame.rax as u32 {
         EXIT => process::sys_exit(a),
         READ => file::sys_read(a, b, c),
         WRITE => file::sys_write(a, b, c),
@@ -111,9 +160,5 @@ pub fn dispatch_int80(frame: &mut TrapFrame) {
         CLOSE => file::sys_close(a),
         GETPID => process::sys_getpid(),
         _ => Err(Errno::ENOSYS),
-    };
-    match result {
-        Ok(value) => frame.rax = value,
-        Err(errno) => fail(frame, errno),
     }
 }

@@ -17,6 +17,7 @@ use super::path::*;
 use super::pipe::*;
 use super::poll::*;
 use super::process::*;
+use super::ptrace::*;
 use super::sched::*;
 use super::signal::*;
 use super::socket::*;
@@ -27,6 +28,9 @@ use super::timers::*;
 
 /// One past the highest number in the table.
 const SIZE: usize = 462;
+
+/// A table of handlers by number.
+pub type Table = [Option<Handler>; SIZE];
 
 /// A handler as the dispatcher calls it.
 pub type Handler = fn(&mut TrapFrame) -> KResult<usize>;
@@ -69,14 +73,14 @@ macro_rules! call {
 /// Builds the table from `number handler arguments;` (`frame`: the handler wants the registers).
 macro_rules! table {
     ($($number:literal $handler:ident $arguments:tt;)*) => {{
-        let mut table: [Option<Handler>; SIZE] = [None; SIZE];
+        let mut table: Table = [None; SIZE];
         $(table[$number] = Some(call!($handler, $arguments));)*
         table
     }};
 }
 
 /// The table.
-pub static TABLE: [Option<Handler>; SIZE] = table! {
+pub static TABLE: Table = table! {
     0 sys_read 3;
     1 sys_write 3;
     2 sys_open (new 3);
@@ -167,6 +171,7 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     98 sys_getrusage 2;
     99 sys_sysinfo 1;
     100 sys_times 1;
+    101 sys_ptrace (new 4);
     102 sys_getuid 0;
     103 sys_syslog 3;
     104 sys_getgid 0;
@@ -297,6 +302,8 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     302 sys_prlimit64 4;
     306 sys_syncfs 1;
     309 sys_getcpu 3;
+    310 sys_process_vm_readv (new 6);
+    311 sys_process_vm_writev (new 6);
     314 sys_sched_setattr 3;
     315 sys_sched_getattr 4;
     316 sys_renameat2 (new 5);
@@ -317,3 +324,6 @@ pub static TABLE: [Option<Handler>; SIZE] = table! {
     441 sys_epoll_pwait2 6;
     452 sys_fchmodat2 4;
 };
+
+/// The table while the calls of the running thread are watched.
+pub static WATCHED: Table = [Some(super::ptrace::watched); SIZE];

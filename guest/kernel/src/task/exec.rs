@@ -11,7 +11,7 @@ use super::elf::Elf;
 pub use super::stack::Strings;
 use super::stack::{self, Program};
 use super::table::table;
-use super::{Creds, current, exit, signal};
+use super::{Creds, current, exit, ptrace, signal};
 use crate::arch::gdt::{USER_CS, USER_DS};
 use crate::arch::{TrapFrame, percpu};
 use crate::errno::{Errno, KResult};
@@ -97,6 +97,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
         return Err(Errno::ENOEXEC);
     }
 
+    let old_tid = current().tid();
     end_other_threads()?;
     // The point of no return.
     let me = current();
@@ -118,7 +119,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     drop(old);
     forget_old_program();
     *frame = TrapFrame {
-        orig_rax: usize::MAX,
+        orig_rax: frame.orig_rax,
         rip: entry,
         cs: USER_CS as usize,
         rflags: START_FLAGS,
@@ -127,6 +128,9 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
         ..TrapFrame::default()
     };
     percpu::set_work();
+    if me.is_traced() {
+        ptrace::executed(old_tid);
+    }
     Ok(())
 }
 
@@ -196,7 +200,8 @@ fn new_creds(file: &Arc<Dentry>) -> KResult<Creds> {
     let meta = file.expect_inode()?.metadata();
     let me = current();
     let mut creds = me.process.creds.lock().clone();
-    if !me.process.no_new_privs() {
+    // A traced program gets no privileges that its tracer does not have.
+    if !me.process.no_new_privs() && !ptrace::denies_privileges(me) {
         if meta.perm & S_ISUID != 0 {
             creds.euid = meta.uid;
         }
@@ -250,12 +255,19 @@ fn end_other_threads() -> KResult<()> {
     process
         .thread_exit
         .wait_uninterruptible(|| (process.thread_count() == 1).then_some(()));
+    let takes_over = !me.is_leader();
+    if takes_over {
+        ptrace::forget_leader(process);
+    }
     {
         let mut table = table();
         if let Some(task) = table.tasks.remove(&me.tid()) {
             me.set_tid(process.pid());
             table.tasks.insert(process.pid(), task);
         }
+    }
+    if takes_over && me.is_traced() {
+        ptrace::became_leader(me);
     }
     process.signals.lock().exec_by = None;
     Ok(())

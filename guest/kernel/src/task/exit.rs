@@ -9,7 +9,7 @@ use super::signal::action::{SA_NOCLDWAIT, SIG_IGN};
 use super::signal::{self, SIGCHLD, SIGCONT, SIGHUP, SigInfo, info};
 use super::table::{Table, table};
 use super::thread::Task;
-use super::{current, current_arc, futex, robust};
+use super::{current, current_arc, futex, ptrace, robust, wait};
 use crate::fs::{FdTable, FsContext};
 use crate::mm::layout::PAGE;
 use crate::mm::{space, user};
@@ -38,12 +38,18 @@ pub fn exit_thread(status: u32) -> ! {
         panic!("the kernel stack of task {} overflowed", me.tid());
     }
     let process = me.process.clone();
+    if me.is_traced() {
+        ptrace::exiting(&me, status);
+    }
     release_user_state(&me);
     table().tasks.remove(&me.tid());
     let last = leave_threads(&me);
     if last {
         let status = process.signals.lock().exiting.unwrap_or(status);
         exit_process(&process, status);
+    }
+    if me.is_traced() {
+        ptrace::ended(&me, status);
     }
     process.thread_exit.wake_all();
     drop(process);
@@ -100,6 +106,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     itimer::stop_all(process);
     let pages = process.own_space().map_or(0, |space| space.resident());
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
+    ptrace::release_all(process);
     close_files(process);
     leave_space(process);
     if let Some(vfork) = process.vfork.lock().take() {
@@ -215,12 +222,17 @@ fn leave_family(process: &Arc<Process>, status: u32) {
     if let Some(reaper) = new_parent
         && children.iter().any(|child| child.is_zombie())
     {
-        for child in children.iter().filter(|child| child.is_zombie()) {
+        for child in children
+            .iter()
+            .filter(|child| child.is_zombie() && !ptrace::is_held_by_tracer(child))
+        {
             tell_parent(child, child.exit_status());
         }
         reaper.child_events.wake_all();
     }
-    tell_parent(process, status);
+    if !ptrace::tell_tracer_of_end(process) {
+        tell_parent(process, status);
+    }
 }
 
 /// Who gets the children of a process that ends.
@@ -237,7 +249,7 @@ fn find_reaper(table: &Table, process: &Process) -> Option<Arc<Process>> {
 
 /// SIGCHLD (or whatever clone asked for) to the parent of a zombie. A parent that ignores SIGCHLD
 /// has no zombies.
-fn tell_parent(process: &Arc<Process>, status: u32) {
+pub(super) fn tell_parent(process: &Arc<Process>, status: u32) {
     let Some(parent) = process.parent() else {
         reap(process);
         return;
@@ -248,17 +260,13 @@ fn tell_parent(process: &Arc<Process>, status: u32) {
         signo == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0);
     if signo != 0 && !(forget && action.handler == SIG_IGN) {
         let usage = process.usage();
-        let (code, value) = match status & 0x7f {
-            0 => (info::CLD_EXITED, status >> 8 & 0xff),
-            signal if status & 0x80 != 0 => (info::CLD_DUMPED, signal),
-            signal => (info::CLD_KILLED, signal),
-        };
+        let (code, value) = wait::ended(status);
         let uid = process.creds.lock().uid;
         let mut info = SigInfo::child(
             code,
             process.pid(),
             uid,
-            value as i32,
+            value,
             crate::time::ns_to_ticks(usage.user_ns),
             crate::time::ns_to_ticks(usage.system_ns),
         );
@@ -285,5 +293,7 @@ pub(super) fn reap(process: &Arc<Process>) -> bool {
             .lock()
             .retain(|child| !Arc::ptr_eq(child, process));
     }
+    drop(table);
+    ptrace::forget_leader(process);
     true
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use super::current;
 use super::kstack::KernelStack;
 use super::process::{self, Completion, Process};
+use super::ptrace;
 use super::signal;
 use super::signal::state::ProcessSignals;
 use super::table::{PID_MAX, table};
@@ -29,6 +30,8 @@ pub const CLONE_FILES: u64 = 0x400;
 pub const CLONE_SIGHAND: u64 = 0x800;
 /// A pidfd for the child.
 pub const CLONE_PIDFD: u64 = 0x1000;
+/// Trace the child as well, if the caller is traced.
+pub const CLONE_PTRACE: u64 = 0x2000;
 /// The parent sleeps until the child execs or ends.
 pub const CLONE_VFORK: u64 = 0x4000;
 /// The caller's parent becomes the child's.
@@ -39,6 +42,8 @@ pub const CLONE_THREAD: u64 = 0x1_0000;
 pub const CLONE_SETTLS: u64 = 0x8_0000;
 /// Store the child's number in the parent's memory.
 pub const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+/// Do not trace the child, whatever the tracer asks for.
+pub const CLONE_UNTRACED: u64 = 0x80_0000;
 /// Clear the child's number in its memory when it ends, and wake a futex there.
 pub const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 /// Store the child's number in its memory.
@@ -193,10 +198,21 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
         user::write_user(args.parent_tid, &tid)?;
     }
     publish(me, &child, &process, thread)?;
+    let event = if me.is_traced() {
+        ptrace::follow_child(me, &child, args)
+    } else {
+        None
+    };
     sched::start(&child);
+    if let Some(event) = event {
+        ptrace::event(event, u64::from(tid));
+    }
     if let Some(done) = vfork {
         // The child uses this task's memory: nothing but its exec or end may wake it.
         done.wait();
+        if me.is_traced() {
+            ptrace::vfork_done(tid);
+        }
     }
     Ok(tid as usize)
 }

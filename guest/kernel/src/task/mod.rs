@@ -6,6 +6,7 @@
 //! | `table`, `family` | all by number; groups and sessions |
 //! | `start`, `fork`, `exec`, `elf`, `stack`, `exit`, `wait` | their lives |
 //! | `signal` | signals and job control |
+//! | `ptrace` | one process watches and changes another |
 //! | `futex`, `robust` | user-space locks |
 //! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
 //! | `kstack`, `loadavg` | kernel stacks; how busy the machine is |
@@ -21,6 +22,7 @@ mod kstack;
 pub mod loadavg;
 pub mod oom;
 mod process;
+pub mod ptrace;
 pub mod rlimit;
 mod robust;
 pub mod signal;
@@ -43,7 +45,7 @@ pub use thread::{RestartBlock, Task};
 use crate::arch::trap::Exception;
 use crate::arch::{TrapFrame, percpu};
 use crate::mm::AddressSpace;
-use crate::sched;
+use crate::{sched, syscall};
 
 /// The running task.
 #[inline(always)]
@@ -75,6 +77,9 @@ pub fn current_space() -> Option<&'static AddressSpace> {
     current_process().own_space()
 }
 
+/// Flags that say what a task is, not what has to be done.
+const LASTING: u32 = thread::TRACED | thread::TRACE_CALLS;
+
 /// Work before a return to ring 3: let others run, act on signals. Runs only if somebody set the
 /// processor's work flag.
 pub fn on_user_return(frame: &mut TrapFrame) {
@@ -82,12 +87,17 @@ pub fn on_user_return(frame: &mut TrapFrame) {
         if sched::need_resched() {
             sched::schedule();
         }
-        if current().work_flags() != 0 {
+        let me = current();
+        if me.work_flags() & !LASTING != 0 {
+            me.clear_flags(thread::RELOAD);
             signal::deliver(frame);
         }
-        if current().work_flags() == 0 && !sched::need_resched() {
+        if me.work_flags() & !LASTING == 0 && !sched::need_resched() {
             break;
         }
+    }
+    if current().work_flags() & thread::TRACE_CALLS != 0 {
+        syscall::follow(true);
     }
     sched::start_slice();
     percpu::clear_work();

@@ -176,6 +176,10 @@ pub struct Process {
     pub(super) children: SpinLock<Vec<Arc<Process>>>,
     /// Living threads.
     pub(super) threads: SpinLock<Vec<Arc<Task>>>,
+    /// Threads that it traces, ended ones included until it has asked for them.
+    pub(super) tracees: SpinLock<Vec<Arc<Task>>>,
+    /// Number of the process that traces the leader; 0: none.
+    pub(super) leader_tracer: AtomicU32,
     /// Woken when a child changes state.
     pub(super) child_events: WaitQueue,
     /// Woken when a thread of this process ends (exec waits for that).
@@ -255,6 +259,8 @@ impl Process {
             parent_death_signal: AtomicU32::new(0),
             children: SpinLock::new(Vec::new()),
             threads: SpinLock::new(Vec::new()),
+            tracees: SpinLock::new(Vec::new()),
+            leader_tracer: AtomicU32::new(0),
             child_events: WaitQueue::new(),
             thread_exit: WaitQueue::new(),
             creds: SpinLock::new(parts.creds),

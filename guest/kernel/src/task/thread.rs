@@ -1,5 +1,6 @@
 //! A task: one thread of execution, with what it has for itself.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use gnomon_sched::Entity;
 
 use super::kstack::KernelStack;
 use super::process::{COMM_LEN, Process, Usage};
+use super::ptrace::Tracing;
 use super::signal::state::TaskSignals;
 use crate::arch::TrapFrame;
 use crate::arch::context::Context;
@@ -32,12 +34,22 @@ pub mod state {
     pub const STOPPED: u32 = 5;
     /// Ended; never runs again.
     pub const DEAD: u32 = 6;
+    /// Stopped for its tracer (ptrace).
+    pub const TRACED: u32 = 7;
 }
 
 /// Flag: a signal may be deliverable, or the thread must stop or die.
 pub const SIGNAL: u32 = 1 << 0;
 /// Flag: a system call was interrupted and asked for a restart.
 pub const RESTART: u32 = 1 << 1;
+/// Flag: it has a tracer. Stays set; demands nothing by itself.
+pub const TRACED: u32 = 1 << 2;
+/// Flag: its tracer wants to see its system calls. Stays set; see `syscall::follow`.
+pub const TRACE_CALLS: u32 = 1 << 3;
+/// Flag: its tracer may have changed its registers.
+pub const RELOAD: u32 = 1 << 4;
+/// Flag: it must stop for its tracer (PTRACE_EVENT_STOP).
+pub const TRAP: u32 = 1 << 5;
 
 /// How `restart_syscall` continues a call that had a deadline (`ERESTART_RESTARTBLOCK`).
 #[derive(Clone, Copy)]
@@ -93,6 +105,8 @@ pub struct Task {
     comm: SpinLock<[u8; COMM_LEN]>,
     /// Vector, error code and address of the last exception, for signal frames.
     last_fault: SpinLock<(u8, u64, usize)>,
+    /// Its tracer's hold on it; made when it is traced for the first time.
+    pub(super) tracing: SpinLock<Option<Box<Tracing>>>,
 }
 
 // SAFETY: the cells are guarded as their comments say; everything else is shared safely.
@@ -144,6 +158,7 @@ impl Task {
             robust_list: AtomicUsize::new(0),
             comm: SpinLock::new(parts.comm),
             last_fault: SpinLock::new((0, 0, 0)),
+            tracing: SpinLock::new(None),
         })
     }
 
@@ -199,11 +214,17 @@ impl Task {
         self.tid() == self.process.pid()
     }
 
+    /// Whether it has a tracer.
+    #[inline]
+    pub fn is_traced(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & TRACED != 0
+    }
+
     /// Whether something waits to be done before the task returns to ring 3 that must interrupt
     /// a sleep: a signal, a stop, its end.
     #[inline]
     pub fn has_signal(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & SIGNAL != 0
+        self.flags.load(Ordering::SeqCst) & (SIGNAL | TRAP) != 0
     }
 
     #[inline]
@@ -283,6 +304,7 @@ impl Task {
             state::INTERRUPTIBLE => b'S',
             state::UNINTERRUPTIBLE => b'D',
             state::STOPPED => b'T',
+            state::TRACED => b't',
             _ => b'X',
         }
     }

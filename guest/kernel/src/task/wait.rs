@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use super::process::{Process, Usage};
 use super::signal::{SIGCHLD, SIGCONT, Unreported, info};
-use super::{current_process, exit};
+use super::{current_process, exit, ptrace};
 use crate::errno::{Errno, KResult};
 
 /// Return at once if no child has changed state.
@@ -65,6 +65,15 @@ fn matches(child: &Process, target: Target, options: u32) -> bool {
     right && (options & WALL != 0 || clone == (options & WCLONE != 0))
 }
 
+/// `si_code` and `si_status` for the wait status of an end.
+pub(super) fn ended(status: u32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (info::CLD_EXITED, (status >> 8 & 0xff) as i32),
+        signal if status & 0x80 != 0 => (info::CLD_DUMPED, signal as i32),
+        signal => (info::CLD_KILLED, signal as i32),
+    }
+}
+
 /// What of a child can be reported now.
 fn event_of(child: &Process, options: u32) -> Option<Event> {
     let event = |status, code, value| Event {
@@ -80,16 +89,12 @@ fn event_of(child: &Process, options: u32) -> Option<Event> {
         },
     };
     if child.is_zombie() {
-        if options & WEXITED == 0 {
+        if options & WEXITED == 0 || ptrace::is_held(child) {
             return None;
         }
         let status = child.exit_status();
-        let (code, value) = match status & 0x7f {
-            0 => (info::CLD_EXITED, status >> 8 & 0xff),
-            signal if status & 0x80 != 0 => (info::CLD_DUMPED, signal),
-            signal => (info::CLD_KILLED, signal),
-        };
-        return Some(event(status, code, value as i32));
+        let (code, value) = ended(status);
+        return Some(event(status, code, value));
     }
     if options & (WUNTRACED | WCONTINUED) == 0 || child.is_dead() {
         return None;
@@ -116,6 +121,8 @@ fn event_of(child: &Process, options: u32) -> Option<Event> {
 /// One look at the children.
 enum Look {
     Found(Event, Arc<Process>),
+    /// A traced thread has stopped or ended; no more is to be done about it.
+    Traced(Event),
     /// There are such children, but nothing has happened to them.
     NotYet,
     NoSuchChild,
@@ -133,7 +140,13 @@ fn look(parent: &Process, target: Target, options: u32) -> Look {
             return Look::Found(event, child.clone());
         }
     }
-    if any { Look::NotYet } else { Look::NoSuchChild }
+    drop(children);
+    match ptrace::look(parent, target, options) {
+        ptrace::Look::Event(event) => Look::Traced(event),
+        ptrace::Look::NotYet => Look::NotYet,
+        ptrace::Look::None if any => Look::NotYet,
+        ptrace::Look::None => Look::NoSuchChild,
+    }
 }
 
 /// Wait until a child of the running process that `target` names changes state in one of the ways
@@ -148,13 +161,17 @@ pub fn wait(target: Target, options: u32) -> KResult<Option<Event>> {
         let found = parent
             .child_events
             .wait(|| match look(parent, target, options) {
-                Look::Found(event, child) => Some(Ok(Some((event, child)))),
+                Look::Found(event, child) => Some(Ok(Some((event, Some(child))))),
+                Look::Traced(event) => Some(Ok(Some((event, None)))),
                 Look::NoSuchChild => Some(Err(Errno::ECHILD)),
                 Look::NotYet if options & WNOHANG != 0 => Some(Ok(None)),
                 Look::NotYet => None,
             })??;
         let Some((event, child)) = found else {
             return Ok(None);
+        };
+        let Some(child) = child else {
+            return Ok(Some(event));
         };
         if !child.is_zombie() || options & WNOWAIT != 0 {
             return Ok(Some(event));

@@ -11,7 +11,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{Dentry, File, FileType};
 use crate::mm::{AreaInfo, Prot};
 use crate::task::rlimit::RLimits;
-use crate::task::{self, Process, Task, find_task};
+use crate::task::{self, Process, Task, find_task, ptrace};
 use crate::time;
 
 /// Bytes of a page.
@@ -263,6 +263,7 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
         'S' => "sleeping",
         'D' => "disk sleep",
         'T' => "stopped",
+        't' => "tracing stop",
         'Z' => "zombie",
         _ => "dead",
     };
@@ -271,11 +272,12 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
     let fds = process.files.lock().capacity();
     let mut text = format!(
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{id}\n\
-         PPid:\t{}\nTracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{fds}\n\
+         PPid:\t{}\nTracerPid:\t{}\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{fds}\n\
          Groups:\t",
         name(process, id),
         process.pid(),
         process.ppid(),
+        thread(process, id).map_or(0, |thread| ptrace::tracer_pid(&thread)),
         creds.uid,
         creds.euid,
         creds.suid,

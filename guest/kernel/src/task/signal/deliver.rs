@@ -11,7 +11,7 @@ use crate::arch::trap::Exception;
 use crate::errno::Errno;
 use crate::mm::Fault;
 use crate::task::thread::{self, Task};
-use crate::task::{self, exit, oom};
+use crate::task::{self, exit, oom, ptrace};
 
 /// Number of `restart_syscall`.
 const RESTART_SYSCALL: usize = 219;
@@ -45,16 +45,31 @@ pub fn deliver(frame: &mut TrapFrame) {
             drop(signals);
             exit::exit_thread(0);
         }
-        if signals.stop.is_active() {
+        if me.is_traced() && ptrace::trap_due(me) {
             drop(signals);
-            stop::stop_here();
+            ptrace::trap(frame);
+            restart = still(frame, restart);
+            continue;
+        }
+        if signals.stop.is_active() && !ptrace::runs_in_stop(me) {
+            drop(signals);
+            stop::stop_here(frame);
+            restart = still(frame, restart);
             continue;
         }
         let ready = !me.blocked();
-        let Some(info) = super::take(me, &mut signals, ready) else {
+        let Some(mut info) = super::take(me, &mut signals, ready) else {
             recalculate(me, &signals);
             break;
         };
+        if me.is_traced() {
+            drop(signals);
+            let chosen = ptrace::before_signal(frame, info);
+            restart = still(frame, restart);
+            let Some(other) = chosen else { continue };
+            info = other;
+            signals = process.signals.lock();
+        }
         let signo = info.signo;
         let action = *signals.actions.get(signo);
         match action.handler {
@@ -100,6 +115,11 @@ pub fn deliver(frame: &mut TrapFrame) {
     }
 }
 
+/// A restart that is due, unless the tracer has taken it back by setting ORIG_RAX to -1.
+fn still(frame: &TrapFrame, restart: Option<Errno>) -> Option<Errno> {
+    restart.filter(|_| frame.orig_rax != usize::MAX)
+}
+
 fn restart_with_handler(frame: &mut TrapFrame, errno: Errno, action: &SigAction) {
     let number = frame.orig_rax;
     match errno {
@@ -118,6 +138,7 @@ fn handle(me: &Task, frame: &mut TrapFrame, info: &SigInfo, action: &SigAction) 
         .saved_mask
         .take()
         .unwrap_or_else(|| me.blocked());
+    let stepping = me.is_traced() && ptrace::leave_step(frame);
     match frame::push(me, frame, info, action, mask) {
         Ok(()) => {
             let mut blocked = me.blocked() | action.mask;
@@ -125,6 +146,9 @@ fn handle(me: &Task, frame: &mut TrapFrame, info: &SigInfo, action: &SigAction) 
                 blocked |= bit(signo);
             }
             super::set_blocked(blocked);
+            if stepping {
+                ptrace::stepped_into_handler(frame);
+            }
         }
         // The stack cannot take the frame. If that happens for SIGSEGV itself nothing can be told.
         Err(_) => {

@@ -30,6 +30,8 @@ pub const CLD_EXITED: i32 = 1;
 pub const CLD_KILLED: i32 = 2;
 /// `si_code` of SIGCHLD: a signal killed the child, which dumped core.
 pub const CLD_DUMPED: i32 = 3;
+/// `si_code` of SIGCHLD: a traced thread has stopped.
+pub const CLD_TRAPPED: i32 = 4;
 /// `si_code` of SIGCHLD: the child stopped.
 pub const CLD_STOPPED: i32 = 5;
 /// `si_code` of SIGCHLD: the child continued.

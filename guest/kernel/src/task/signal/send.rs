@@ -74,6 +74,11 @@ fn is_dropped(process: &Process, signals: &ProcessSignals, blocked: u64, signo: 
     blocked & bit(signo) == 0 && signo != SIGKILL && signo != SIGSTOP && action.ignores(signo)
 }
 
+/// The signals that a tracer is shown even if they are ignored: all.
+fn shown(task: &Task) -> u64 {
+    if task.is_traced() { u64::MAX } else { 0 }
+}
+
 /// Have a task look at its signals: set its flag, and end its sleep.
 fn notify(task: &Task, signo: u32) {
     task.set_flags(thread::SIGNAL);
@@ -107,7 +112,7 @@ pub fn send_to_task(task: &Task, info: SigInfo) -> KResult<()> {
     let mut signals = process.signals.lock();
     let continued = prepare(process, &mut signals, signo);
     let mut result = Ok(());
-    let awaited = task.signals.lock().awaited;
+    let awaited = task.signals.lock().awaited | shown(task);
     if is_dropped(process, &signals, task.blocked() | awaited, signo) {
         // Nothing to deliver.
     } else if signo == SIGKILL {
@@ -155,11 +160,9 @@ fn queue_for_process(
 ) -> KResult<()> {
     let signo = info.signo;
     // A signal that one thread blocks or waits for is kept: that thread may be the one to get it.
-    let kept = process
-        .threads
-        .lock()
-        .iter()
-        .fold(0, |set, t| set | t.blocked() | t.signals.lock().awaited);
+    let kept = process.threads.lock().iter().fold(0, |set, t| {
+        set | t.blocked() | t.signals.lock().awaited | shown(t)
+    });
     if is_dropped(process, signals, kept, signo) {
         return Ok(());
     }

@@ -24,6 +24,14 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// The signal that asked for it; 0: none.
+    pub fn signo(self) -> u32 {
+        match self {
+            Stop::Running => 0,
+            Stop::Stopping { signo, .. } | Stop::Stopped { signo } => signo,
+        }
+    }
+
     /// Whether a stop has been asked for.
     pub fn is_active(self) -> bool {
         self != Stop::Running

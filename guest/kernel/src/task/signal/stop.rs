@@ -11,9 +11,10 @@ use super::info::{CLD_CONTINUED, CLD_STOPPED, SigInfo};
 use super::set::{SIGCHLD, SIGCONT};
 use super::state::{ProcessSignals, Stop, Unreported};
 use super::{recalculate, send};
+use crate::arch::TrapFrame;
 use crate::sched;
 use crate::task::thread::state;
-use crate::task::{self, Process};
+use crate::task::{self, Process, ptrace};
 
 /// The running thread has taken a stop signal: all threads shall stop. The caller holds the lock.
 pub(super) fn begin(process: &Process, signals: &mut ProcessSignals, signo: u32) {
@@ -35,7 +36,7 @@ pub(super) fn begin(process: &Process, signals: &mut ProcessSignals, signo: u32)
 }
 
 /// The running thread stops, if its process is to stop, until it is continued or killed.
-pub(super) fn stop_here() {
+pub(super) fn stop_here(frame: &mut TrapFrame) {
     let me = task::current();
     let process = &*me.process;
     loop {
@@ -62,6 +63,15 @@ pub(super) fn stop_here() {
             }
         }
         recalculate(me, &signals);
+        if me.is_traced() {
+            let signo = signals.stop.signo();
+            drop(signals);
+            if let Some(signo) = all {
+                tell_parent(process, CLD_STOPPED, signo as i32);
+            }
+            ptrace::in_group_stop(frame, signo);
+            return;
+        }
         me.state
             .swap(state::STOPPED, core::sync::atomic::Ordering::SeqCst);
         drop(signals);
@@ -110,6 +120,9 @@ pub(super) fn resume(process: &Process, signals: &mut ProcessSignals, report: bo
         thread.signals.lock().stopped = false;
         thread.set_flags(crate::task::thread::SIGNAL);
         sched::wake_stopped(thread);
+        if thread.is_traced() {
+            ptrace::continued(thread);
+        }
     }
     tell
 }
@@ -119,6 +132,10 @@ pub(in crate::task) fn tell_parent(process: &Process, code: i32, status: i32) {
     let Some(parent) = process.parent() else {
         return;
     };
+    if ptrace::leader_is_traced_by(process, &parent) {
+        // It learns of each thread by itself.
+        return;
+    }
     let wanted = {
         let signals = parent.signals.lock();
         signals.actions.get(SIGCHLD).flags & SA_NOCLDSTOP == 0

@@ -1,0 +1,100 @@
+//! The memory of a program that is not the running one (`ptrace(2)`, `process_vm_readv(2)`, core
+//! images).
+//!
+//! What is not there is faulted in as if the program had touched it. With `force` its protection
+//! does not count: a debugger reads what the program cannot, and its writes to read-only private
+//! memory go to a page of the program's own, which stays read-only for the program.
+
+use super::area::Prot;
+use super::areas::Inner;
+use super::layout::{PAGE, USER_END};
+use super::phys_to_virt;
+use super::space::AddressSpace;
+use super::table::{ADDRESS, WRITE};
+
+impl AddressSpace {
+    /// Copies memory at `address` into `buffer`; the bytes before the first that cannot be read.
+    pub fn read_remote(&self, address: usize, buffer: &mut [u8], force: bool) -> usize {
+        let total = buffer.len();
+        let mut done = 0;
+        while done < total {
+            let Some((at, len)) = piece(address, done, total) else {
+                break;
+            };
+            let to = buffer[done..].as_mut_ptr();
+            let copied = self.inner.lock().with_page(at, false, force, |from| {
+                // SAFETY: a page of the program, which the lock keeps; programs may change it
+                // meanwhile, so it is copied through a raw pointer.
+                unsafe { core::ptr::copy_nonoverlapping(from.wrapping_add(at % PAGE), to, len) };
+            });
+            if !copied {
+                break;
+            }
+            done += len;
+        }
+        done
+    }
+
+    /// Copies `bytes` to memory at `address`; the bytes before the first that cannot be written.
+    pub fn write_remote(&self, address: usize, bytes: &[u8], force: bool) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let Some((at, len)) = piece(address, done, bytes.len()) else {
+                break;
+            };
+            let from = bytes[done..].as_ptr();
+            let copied = self.inner.lock().with_page(at, true, force, |to| {
+                // SAFETY: as in `read_remote`; the page is the program's own or shared writable.
+                unsafe { core::ptr::copy_nonoverlapping(from, to.wrapping_add(at % PAGE), len) };
+            });
+            if !copied {
+                break;
+            }
+            done += len;
+        }
+        done
+    }
+}
+
+/// The next piece of a range that lies in one page: address and bytes.
+fn piece(address: usize, done: usize, total: usize) -> Option<(usize, usize)> {
+    let at = address.checked_add(done).filter(|&at| at < USER_END)?;
+    Some((at, (PAGE - at % PAGE).min(total - done)))
+}
+
+impl Inner {
+    /// Have `work` access the page at `address`. False: that is not possible.
+    fn with_page(
+        &mut self,
+        address: usize,
+        write: bool,
+        force: bool,
+        work: impl FnOnce(*mut u8),
+    ) -> bool {
+        let page = address & !(PAGE - 1);
+        let Some(index) = self.find_or_grow(address) else {
+            return false;
+        };
+        let area = &self.areas[index];
+        let wanted = if write { Prot::WRITE } else { Prot::READ };
+        let allowed = area.prot.contains(wanted);
+        if !allowed && (!force || (write && area.shared)) {
+            return false;
+        }
+        if self.resolve(index, page, write).is_err() {
+            return false;
+        }
+        let Some(entry) = self.tables.entry(page) else {
+            return false;
+        };
+        // SAFETY: a leaf entry of our tables.
+        let value = unsafe { *entry };
+        work(phys_to_virt(value & ADDRESS));
+        if write && !allowed {
+            // SAFETY: as above.
+            unsafe { *entry &= !WRITE };
+            self.tables.flush(page, page + PAGE);
+        }
+        true
+    }
+}
