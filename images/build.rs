@@ -35,6 +35,7 @@ fn build() -> Result<(), String> {
     let programs = root::Programs {
         user: guest.program("gnomon-user", "gnomon-user")?,
         tests: guest.program("gnomon-user", "guest-tests")?,
+        strace: guest.program("gnomon-user", "strace")?,
         bench: guest.program("gnomon-bench", "gnomon-bench")?,
         applets: guest.read("user/applets.txt")?,
     };

@@ -54,6 +54,8 @@ pub struct Programs {
     pub user: Vec<u8>,
     /// The guest's tests.
     pub tests: Vec<u8>,
+    /// The tracer of system calls.
+    pub strace: Vec<u8>,
     /// The workloads of `gnomon compare`.
     pub bench: Vec<u8>,
     /// The names of the userland's applets, one a line.
@@ -85,6 +87,7 @@ pub fn build(programs: &Programs) -> Result<Vec<u8>, StoreError> {
     }
     let user = write_file(&mut tree, "/bin/gnomon-user", 0o755, &programs.user)?;
     write_file(&mut tree, "/bin/guest-tests", 0o755, &programs.tests)?;
+    write_file(&mut tree, "/bin/strace", 0o755, &programs.strace)?;
     write_file(&mut tree, "/bin/bench", 0o755, &programs.bench)?;
     for applet in programs.applets.lines().map(str::trim) {
         if applet.is_empty() || applet.starts_with('#') {
