@@ -45,6 +45,8 @@ pub enum Wait {
     Exited(i32),
     /// It was killed by this signal.
     Signaled(i32),
+    /// It was killed by this signal and has left a core image.
+    Dumped(i32),
     /// It was stopped by this signal.
     Stopped(i32),
     /// It goes on after a stop.
@@ -59,6 +61,8 @@ impl Wait {
             Wait::Stopped(libc::WSTOPSIG(status))
         } else if libc::WIFCONTINUED(status) {
             Wait::Continued
+        } else if libc::WCOREDUMP(status) {
+            Wait::Dumped(libc::WTERMSIG(status))
         } else {
             Wait::Signaled(libc::WTERMSIG(status))
         }
@@ -68,7 +72,7 @@ impl Wait {
     pub fn status(self) -> i32 {
         match self {
             Wait::Exited(status) => status,
-            Wait::Signaled(signal) | Wait::Stopped(signal) => 128 + signal,
+            Wait::Signaled(signal) | Wait::Dumped(signal) | Wait::Stopped(signal) => 128 + signal,
             Wait::Continued => 0,
         }
     }

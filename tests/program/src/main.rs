@@ -5,6 +5,7 @@
 
 mod channels;
 mod children;
+mod crash;
 mod durable;
 mod exhaust;
 mod files;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["children"] => children::run(),
         ["child", ref rest @ ..] => return children::child(rest),
         ["panic"] => panic!("as asked"),
+        ["crash"] => crash::run(0x18),
         ["abort"] => std::process::abort(),
         ["durable", directory, first] => durable::run(directory.as_ref(), first),
         ["exhaust", what, ref rest @ ..] => return exhaust::run(what, rest),

@@ -100,6 +100,11 @@ impl SharedPages {
         }
     }
 
+    /// Whether the page at `index` was ever touched.
+    pub(super) fn is_touched(&self, index: u64) -> bool {
+        self.pages.lock().contains_key(&index)
+    }
+
     /// The page at `index`, made if it was never touched.
     pub(super) fn page(&self, index: u64) -> KResult<Frame> {
         if let Some(frame) = self.pages.lock().get(&index) {
@@ -196,6 +201,8 @@ pub struct AreaInfo {
     pub offset: u64,
     /// The file.
     pub inode: Option<Arc<dyn Inode>>,
+    /// Some page may be the process's own.
+    pub private_pages: bool,
     /// The area is the stack.
     pub stack: bool,
     /// The area is the heap (`brk`).

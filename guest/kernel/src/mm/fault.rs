@@ -62,7 +62,7 @@ fn zero_page() -> KResult<Frame> {
     Ok(ZERO.call_once(|| fresh).clone())
 }
 
-fn is_zero_page(gpa: u64) -> bool {
+pub(super) fn is_zero_page(gpa: u64) -> bool {
     ZERO.get().is_some_and(|zero| zero.gpa() == gpa)
 }
 

@@ -5,8 +5,9 @@
 //! does not count: a debugger reads what the program cannot, and its writes to read-only private
 //! memory go to a page of the program's own, which stays read-only for the program.
 
-use super::area::Prot;
+use super::area::{Prot, Source};
 use super::areas::Inner;
+use super::fault::is_zero_page;
 use super::layout::{PAGE, USER_END};
 use super::phys_to_virt;
 use super::space::AddressSpace;
@@ -53,6 +54,32 @@ impl AddressSpace {
             done += len;
         }
         done
+    }
+}
+
+impl AddressSpace {
+    /// Copies the page at `address` if the program has ever touched it, or if it is a file's.
+    /// False: it has not, and the page is zero.
+    pub fn read_touched(&self, address: usize, page: &mut [u8; PAGE]) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(area) = inner.overlapping(address, address + PAGE).next() else {
+            return false;
+        };
+        let in_source = match &area.source {
+            Source::Anonymous => false,
+            Source::Shared(pages) => pages.is_touched(area.page_index(address)),
+            Source::File(_) => true,
+        };
+        // SAFETY: a leaf entry of our tables.
+        let entry = inner.tables.entry(address).map_or(0, |e| unsafe { *e });
+        if (entry == 0 && !in_source) || is_zero_page(entry & ADDRESS) {
+            return false;
+        }
+        inner.with_page(address, false, true, |from| {
+            // SAFETY: a page of the program, which the lock keeps; programs may change it meanwhile,
+            // so it is copied through a raw pointer.
+            unsafe { core::ptr::copy_nonoverlapping(from, page.as_mut_ptr(), PAGE) };
+        })
     }
 }
 

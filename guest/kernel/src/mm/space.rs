@@ -468,6 +468,7 @@ impl AddressSpace {
                     Source::File(inode) => Some(inode.clone()),
                     _ => None,
                 },
+                private_pages: area.private_pages,
                 stack: area.grows_down,
                 heap: matches!(area.source, Source::Anonymous) && heap.contains(&area.start),
             })

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::errno::{Errno, KResult};
 use crate::mm::user::{read_user, write_user};
@@ -38,10 +39,19 @@ pub fn sys_getegid() -> KResult<usize> {
 
 /// Change the credentials of the running process, all or nothing.
 fn change(change: impl FnOnce(&mut Creds) -> KResult<()>) -> KResult<usize> {
-    let mut creds = task::current_process().creds.lock();
+    let process = task::current_process();
+    let mut creds = process.creds.lock();
     let mut new = creds.clone();
     change(&mut new)?;
+    let acts_as = |c: &Creds| (c.euid, c.egid, c.fsuid, c.fsgid);
+    let becomes_another = acts_as(&creds) != acts_as(&new);
     *creds = new;
+    drop(creds);
+    if becomes_another {
+        // Its memory may hold what only the old user should see.
+        process.dumpable().store(0, Ordering::Relaxed);
+        process.parent_death_signal().store(0, Ordering::Relaxed);
+    }
     Ok(0)
 }
 

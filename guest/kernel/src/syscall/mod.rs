@@ -35,6 +35,7 @@ mod time;
 mod timers;
 mod types;
 
+pub use open::open_file;
 pub use system::{RELEASE, VERSION, host_name};
 
 use core::sync::atomic::{AtomicU64, Ordering};

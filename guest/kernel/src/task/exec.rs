@@ -16,6 +16,7 @@ use crate::arch::gdt::{USER_CS, USER_DS};
 use crate::arch::{TrapFrame, percpu};
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD};
+use crate::fs::perm;
 use crate::fs::{Dentry, Inode, Lookup, ReadBuf};
 use crate::mm::AddressSpace;
 use crate::mm::layout::USER_END;
@@ -67,6 +68,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
         interpret(&mut request, &start[..len])?;
     };
     let creds = new_creds(&request.file)?;
+    let readable = perm::check(&request.file.expect_inode()?.metadata(), perm::READ).is_ok();
     let space = AddressSpace::new()?;
     set_limits(&space);
     let interpreter = match &elf.interpreter {
@@ -117,7 +119,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     me.set_comm(base);
     let old = process.exe.lock().replace(request.file.clone());
     drop(old);
-    forget_old_program();
+    forget_old_program(readable);
     *frame = TrapFrame {
         orig_rax: frame.orig_rax,
         rip: entry,
@@ -288,8 +290,8 @@ fn become_program(space: &Arc<AddressSpace>) {
     }
 }
 
-/// What a new program does not inherit.
-fn forget_old_program() {
+/// What a new program does not inherit; `readable`: its user may read its file.
+fn forget_old_program(readable: bool) {
     let me = current();
     let process = &*me.process;
     // A program that cannot have its own descriptors goes on with the shared ones.
@@ -309,7 +311,15 @@ fn forget_old_program() {
         .store(signal::SIGCHLD, Ordering::Relaxed);
     process.has_execed.store(true, Ordering::Relaxed);
     process.parent_death_signal().store(0, Ordering::Relaxed);
-    process.dumpable().store(1, Ordering::Relaxed);
+    let same = {
+        let creds = process.creds.lock();
+        creds.uid == creds.euid && creds.gid == creds.egid
+    };
+    // What its user may not read must not leak through a core image or a debugger.
+    let dumpable = same && readable;
+    process
+        .dumpable()
+        .store(u32::from(dumpable), Ordering::Relaxed);
     sched::reset_fpu(me);
     sched::set_fs_base(me, 0);
     if sched::user_gs_base(me) != 0 {

@@ -9,7 +9,7 @@ use super::signal::action::{SA_NOCLDWAIT, SIG_IGN};
 use super::signal::{self, SIGCHLD, SIGCONT, SIGHUP, SigInfo, info};
 use super::table::{Table, table};
 use super::thread::Task;
-use super::{current, current_arc, futex, ptrace, robust, wait};
+use super::{core_dump, current, current_arc, futex, ptrace, robust, wait};
 use crate::fs::{FdTable, FsContext};
 use crate::mm::layout::PAGE;
 use crate::mm::{space, user};
@@ -38,6 +38,7 @@ pub fn exit_thread(status: u32) -> ! {
         panic!("the kernel stack of task {} overflowed", me.tid());
     }
     let process = me.process.clone();
+    core_dump::hold_still(&me);
     if me.is_traced() {
         ptrace::exiting(&me, status);
     }

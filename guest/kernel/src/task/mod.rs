@@ -6,11 +6,13 @@
 //! | `table`, `family` | all by number; groups and sessions |
 //! | `start`, `fork`, `exec`, `elf`, `stack`, `exit`, `wait` | their lives |
 //! | `signal` | signals and job control |
+//! | `core_dump` | what is left of a program that a signal has ended |
 //! | `ptrace` | one process watches and changes another |
 //! | `futex`, `robust` | user-space locks |
 //! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
 //! | `kstack`, `loadavg` | kernel stacks; how busy the machine is |
 
+pub mod core_dump;
 mod creds;
 mod elf;
 pub mod exec;

@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::core_dump::Dump;
 use super::creds::Creds;
 use super::rlimit::{RLimits, Resource};
 use super::signal::state::ProcessSignals;
@@ -182,7 +183,9 @@ pub struct Process {
     pub(super) leader_tracer: AtomicU32,
     /// Woken when a child changes state.
     pub(super) child_events: WaitQueue,
-    /// Woken when a thread of this process ends (exec waits for that).
+    /// A core image of it is being written.
+    pub(super) dump: SpinLock<Option<Dump>>,
+    /// Woken when a thread of this process ends (exec and core images wait for that).
     pub(super) thread_exit: WaitQueue,
     /// Who it acts for.
     pub creds: SpinLock<Creds>,
@@ -262,6 +265,7 @@ impl Process {
             tracees: SpinLock::new(Vec::new()),
             leader_tracer: AtomicU32::new(0),
             child_events: WaitQueue::new(),
+            dump: SpinLock::new(None),
             thread_exit: WaitQueue::new(),
             creds: SpinLock::new(parts.creds),
             space: OwnerCell::new(parts.space),

@@ -402,8 +402,10 @@ impl Shell {
 
     /// What a user wants to know of a program that a signal has killed.
     fn say_end(&mut self, wait: Wait) {
-        let Wait::Signaled(signal) = wait else {
-            return;
+        let (signal, core) = match wait {
+            Wait::Signaled(signal) => (signal, ""),
+            Wait::Dumped(signal) => (signal, " (core dumped)"),
+            _ => return,
         };
         if signal == libc::SIGINT {
             if self.interactive {
@@ -415,7 +417,7 @@ impl Shell {
             }
         } else if signal != libc::SIGPIPE {
             let text = sys::signal_text(signal);
-            let _ = sys::write_all(2, format!("{text}\n").as_bytes());
+            let _ = sys::write_all(2, format!("{text}{core}\n").as_bytes());
         }
     }
 

@@ -8,7 +8,7 @@ use crate::arch::cpu;
 use crate::errno::{Errno, KResult};
 use crate::fs::{cache, devfs, mount};
 use crate::mm::{frame, heap};
-use crate::task::{self, table};
+use crate::task::{self, core_dump, table};
 use crate::{drivers, sched, time};
 
 /// What takes text written to a file.
@@ -154,6 +154,8 @@ static SYS_FS: Directory = Directory {
 
 static SYS_KERNEL: Directory = Directory {
     entries: &[
+        setting("core_pattern", core_pattern, core_dump::set_pattern),
+        setting("core_uses_pid", core_uses_pid, core_dump::set_uses_pid),
         text("hostname", || {
             with_newline(String::from_utf8_lossy(&crate::syscall::host_name()).into_owned())
         }),
@@ -405,6 +407,14 @@ fn vmstat() -> String {
         cache::dirty_pages(),
         minor + major,
     )
+}
+
+fn core_pattern() -> String {
+    with_newline(core_dump::pattern())
+}
+
+fn core_uses_pid() -> String {
+    format!("{}\n", u32::from(core_dump::uses_pid()))
 }
 
 /// The text of `/proc/mounts`, which lies in each process's directory.

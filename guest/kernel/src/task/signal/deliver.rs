@@ -11,7 +11,7 @@ use crate::arch::trap::Exception;
 use crate::errno::Errno;
 use crate::mm::Fault;
 use crate::task::thread::{self, Task};
-use crate::task::{self, exit, oom, ptrace};
+use crate::task::{self, core_dump, exit, oom, ptrace};
 
 /// Number of `restart_syscall`.
 const RESTART_SYSCALL: usize = 219;
@@ -82,6 +82,11 @@ pub fn deliver(frame: &mut TrapFrame) {
                         let mut signals = process.signals.lock();
                         stop::begin(process, &mut signals, signo);
                     }
+                }
+                set::Default::Core => {
+                    drop(signals);
+                    core_dump::dump(&info);
+                    exit::exit_group(signo);
                 }
                 set::Default::Terminate => {
                     drop(signals);

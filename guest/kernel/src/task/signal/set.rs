@@ -21,6 +21,8 @@ signals! {
     SIGILL = 4;
     /// Breakpoint or single step.
     SIGTRAP = 5;
+    /// abort(3).
+    SIGABRT = 6;
     /// Access to memory that a mapping promises but its file does not have.
     SIGBUS = 7;
     /// Arithmetic exception.
@@ -76,6 +78,18 @@ pub const UNBLOCKABLE: SigSet = bit(SIGKILL) | bit(SIGSTOP);
 /// The signals that stop a process by default.
 pub const STOPPING: SigSet = bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
 
+/// The signals that leave a core image by default.
+const CORE: SigSet = bit(SIGQUIT)
+    | bit(SIGILL)
+    | bit(SIGTRAP)
+    | bit(SIGABRT)
+    | bit(SIGBUS)
+    | bit(SIGFPE)
+    | bit(SIGSEGV)
+    | bit(SIGXCPU)
+    | bit(SIGXFSZ)
+    | bit(SIGSYS);
+
 /// The signals that are ignored by default.
 const IGNORED: SigSet = bit(SIGCHLD) | bit(SIGCONT) | bit(SIGURG) | bit(SIGWINCH);
 
@@ -86,8 +100,10 @@ pub const SYNCHRONOUS: SigSet =
 /// What a signal does when no handler is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// End the process. (No core image is written, and none is reported.)
+    /// End the process.
     Terminate,
+    /// End the process and leave a core image.
+    Core,
     /// Nothing.
     Ignore,
     /// Stop the process.
@@ -102,6 +118,8 @@ pub const fn default_action(signo: u32) -> Default {
         Default::Stop
     } else if bit & IGNORED != 0 {
         Default::Ignore
+    } else if bit & CORE != 0 {
+        Default::Core
     } else {
         Default::Terminate
     }
