@@ -14,6 +14,7 @@ mod frame;
 mod registry;
 mod role;
 
+mod core_dump;
 mod elf;
 mod exec;
 mod fault;
@@ -22,6 +23,7 @@ mod futex;
 mod memory;
 mod pipe;
 mod process;
+mod ptrace;
 mod remap;
 mod signal;
 mod signal_queue;

@@ -21,6 +21,7 @@ macro_rules! areas {
 }
 
 areas!(
+    core_dump,
     elf,
     exec,
     fault,
@@ -29,6 +30,7 @@ areas!(
     memory,
     pipe,
     process,
+    ptrace,
     remap,
     signal,
     signal_queue,

@@ -33,6 +33,7 @@ plain!(
     libc::timeval,
     libc::tms,
     libc::ucred,
+    libc::user_regs_struct,
     libc::utsname,
 );
 
