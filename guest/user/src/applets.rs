@@ -1,6 +1,6 @@
 //! The table of applets: name, function.
 
-use crate::{cli, init, runner, sh, tools};
+use crate::{cli, grind, init, runner, sh, tools};
 
 /// An applet: takes its arguments without `argv[0]`, returns its exit status.
 pub type Applet = fn(&[Vec<u8>]) -> i32;
@@ -24,6 +24,7 @@ pub const APPLETS: &[(&str, Applet)] = &[
     ("false", tools::status::r#false),
     ("free", tools::free::main),
     ("grep", tools::grep::main),
+    ("grind", grind::main),
     ("head", tools::head::main),
     ("hexdump", tools::hexdump::main),
     ("init", init::main),

@@ -14,6 +14,7 @@ mod applets;
 #[cfg(not(test))]
 mod arena;
 mod cli;
+mod grind;
 mod init;
 mod program;
 mod runner;
