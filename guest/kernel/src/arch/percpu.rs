@@ -31,6 +31,9 @@ pub struct PerCpu {
     pub id: Cell<u32>,
     /// CR3 as it was loaded last.
     pub(crate) cr3: Cell<u64>,
+    /// Where the program was at the last page fault that the kernel resolved for it: the sum of its
+    /// RIP and RCX.
+    pub(super) fault_mark: Cell<usize>,
     /// The task-state segment: stacks for traps.
     pub(super) tss: Cell<Tss>,
     /// The descriptor table.
@@ -61,6 +64,7 @@ pub(super) static BOOT_CPU: Storage = Storage(PerCpu {
     syscalls: Cell::new(core::ptr::null()),
     id: Cell::new(0),
     cr3: Cell::new(0),
+    fault_mark: Cell::new(0),
     tss: Cell::new(Tss::new()),
     gdt: Cell::new(Gdt::new()),
 });

@@ -3,8 +3,9 @@
 use gnomon_abi::boot::INT_N_IS_UD;
 use gnomon_abi::ports::FatalReason;
 
-use super::{apic, backtrace, boot, cpu, idt, irq};
+use super::{apic, backtrace, boot, cpu, idt, irq, this_cpu};
 use crate::mm::{self, Access, Fault};
+use crate::time::account::Running;
 use crate::{power, syscall, task, time};
 
 /// The registers of a program (or of the kernel) at a trap. The order is that of Linux's
@@ -97,6 +98,7 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
         let address = cpu::read_cr2();
         let Err(fault) = user_page_fault(address, frame.orig_rax) else {
             frame.orig_rax = usize::MAX;
+            this_cpu().fault_mark.set(mark(frame));
             return;
         };
         exception(frame, PAGE_FAULT, address, Some(fault));
@@ -105,7 +107,7 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
             syscall::dispatch_int80(frame);
         } else {
             frame.orig_rax = usize::MAX;
-            interrupt(vector as u8);
+            interrupt(vector as u8, whose_time(frame));
         }
     } else {
         if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) && int_n(frame) {
@@ -176,11 +178,28 @@ fn user_page_fault(address: usize, error: usize) -> Result<(), Fault> {
     }
 }
 
-fn interrupt(vector: u8) {
+/// A place in the program, and how far a repeated instruction there has come.
+#[inline]
+fn mark(frame: &TrapFrame) -> usize {
+    frame.rip.wrapping_add(frame.rcx)
+}
+
+/// Whose time an interrupt of ring 3 has come in. Interrupts are off in the kernel: one that came
+/// due there is taken right after the return, before the program's next instruction. After a system
+/// call RCX still holds that instruction's address; after a page fault the program has not moved.
+fn whose_time(frame: &TrapFrame) -> Running {
+    if frame.rip == frame.rcx || this_cpu().fault_mark.get() == mark(frame) {
+        Running::Kernel
+    } else {
+        Running::Program
+    }
+}
+
+fn interrupt(vector: u8, running: Running) {
     match vector {
         idt::TIMER => {
             apic::eoi();
-            time::tick();
+            time::tick(running);
         }
         idt::SPURIOUS => {}
         _ => irq::handle(vector),
@@ -211,7 +230,7 @@ pub(super) extern "C" fn kernel_trap(frame: &mut TrapFrame, vector: usize) {
             frame.orig_rax
         );
     } else if vector >= FIRST_INTERRUPT {
-        interrupt(vector as u8);
+        interrupt(vector as u8, Running::Nobody);
         return;
     } else if let Some(fixup) = mm::user_copy::fixup(frame.rip) {
         // #GP of a non-canonical address.

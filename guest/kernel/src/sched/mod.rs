@@ -37,7 +37,7 @@ use crate::arch::{self, percpu};
 use crate::sync::SpinLock;
 use crate::task::thread::state;
 use crate::task::{self, Task};
-use crate::time::{self, timer};
+use crate::time::{self, account, timer};
 
 /// Most processors that the tables have room for.
 const MAX_CPUS: usize = 8;
@@ -192,6 +192,9 @@ fn reschedule(how: Arrival) {
         return;
     }
     cpu.switches.fetch_add(1, Ordering::Relaxed);
+    if prev_is_idle {
+        account::begin(now);
+    }
     next.process.timers.watch(now);
     switch::switch(prev, next);
 }

@@ -33,7 +33,7 @@ fn clock_ns(clock: i32) -> KResult<u64> {
         | CLOCK_MONOTONIC_COARSE
         | CLOCK_BOOTTIME
         | CLOCK_BOOTTIME_ALARM => time::now_ns(),
-        CLOCK_PROCESS_CPUTIME_ID => task::current_process().usage().user_ns,
+        CLOCK_PROCESS_CPUTIME_ID => task::current_process().usage().cpu_ns(),
         CLOCK_THREAD_CPUTIME_ID => task::current().cpu_ns(),
         clock if clock < 0 => return dynamic_clock(clock),
         _ => return Err(Errno::EINVAL),
@@ -60,10 +60,10 @@ fn dynamic_clock(clock: i32) -> KResult<u64> {
         return Ok(task.cpu_ns());
     }
     if number == 0 {
-        return Ok(task::current_process().usage().user_ns);
+        return Ok(task::current_process().usage().cpu_ns());
     }
     find_process(number)
-        .map(|p| p.usage().user_ns)
+        .map(|p| p.usage().cpu_ns())
         .ok_or(Errno::EINVAL)
 }
 

@@ -17,6 +17,7 @@ use crate::arch::fpu::FpuState;
 use crate::arch::percpu;
 use crate::errno::KResult;
 use crate::sync::{SpinLock, Waiter};
+use crate::time::account::Split;
 
 /// A task's state, as the scheduler sees it.
 pub mod state {
@@ -83,6 +84,8 @@ pub struct Task {
     pub(crate) since_ns: AtomicU64,
     /// Time on processors until then.
     pub(crate) run_ns: AtomicU64,
+    /// How much of it was the program's own, how much the kernel's.
+    pub(crate) split: Split,
     pub(crate) voluntary_switches: AtomicU64,
     pub(crate) involuntary_switches: AtomicU64,
     waiter: Arc<Waiter>,
@@ -144,6 +147,7 @@ impl Task {
             stack: parts.stack,
             since_ns: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
+            split: Split::new(),
             voluntary_switches: AtomicU64::new(0),
             involuntary_switches: AtomicU64::new(0),
             // SAFETY: a task leaves all wait queues before it ends.
@@ -289,8 +293,10 @@ impl Task {
 
     /// Processor time and switches.
     pub fn usage(&self) -> Usage {
+        let (user_ns, system_ns) = self.split.of(self.cpu_ns());
         Usage {
-            user_ns: self.cpu_ns(),
+            user_ns,
+            system_ns,
             voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),
             involuntary_switches: self.involuntary_switches.load(Ordering::Relaxed),
             ..Usage::default()

@@ -75,7 +75,7 @@ impl IntervalTimers {
     pub fn watch(&self, now: u64) {
         let next = self.next_cpu.load(Ordering::Relaxed);
         if next != u64::MAX {
-            let used = task::current_process().usage().user_ns;
+            let used = task::current_process().usage().cpu_ns();
             timer::arm(now.saturating_add(next.saturating_sub(used)), now);
         }
     }
@@ -158,7 +158,7 @@ pub fn set_real(setting: Setting) -> Setting {
 
 /// Read ITIMER_VIRTUAL (`prof` false) or ITIMER_PROF.
 pub fn cpu(process: &Process, prof: bool) -> Setting {
-    let used = process.usage().user_ns;
+    let used = process.usage().cpu_ns();
     let timer = process.timers.cpu.lock()[if prof { PROF } else { VIRTUAL }];
     match timer.at {
         u64::MAX => Setting {
@@ -176,7 +176,7 @@ pub fn cpu(process: &Process, prof: bool) -> Setting {
 pub fn set_cpu(prof: bool, setting: Setting) -> Setting {
     let process = task::current_process();
     let old = cpu(process, prof);
-    let used = process.usage().user_ns;
+    let used = process.usage().cpu_ns();
     {
         let mut timers = process.timers.cpu.lock();
         timers[if prof { PROF } else { VIRTUAL }] = CpuTimer {
@@ -229,7 +229,7 @@ pub(super) fn check_cpu_timers(now: u64) {
     if next == u64::MAX {
         return;
     }
-    let used = process.usage().user_ns;
+    let used = process.usage().cpu_ns();
     if used >= next {
         let mut expired = [false; 3];
         let mut hard = false;

@@ -1,8 +1,10 @@
 //! Clocks and timers.
 //!
 //! The monotonic clock is the time-stamp counter; the wall clock is an offset to it. Nothing ticks:
-//! the timer of the local APIC is set for the next thing that is due.
+//! the timer of the local APIC is set for the next thing that is due. While programs run, that is at
+//! the latest a look at whose time it is (`account`).
 
+pub mod account;
 pub mod itimer;
 pub mod posix;
 pub mod timer;
@@ -58,7 +60,7 @@ pub const fn ns_to_ticks(ns: u64) -> u64 {
     ns / (SECOND / TICKS_PER_SECOND)
 }
 
-/// The timer interrupt: do what is due.
-pub fn tick() {
-    timer::fired();
+/// The timer interrupt: do what is due. `running`: what it interrupted.
+pub fn tick(running: account::Running) {
+    timer::fired(running);
 }

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::account::Running;
 use crate::arch::apic;
 use crate::sched;
 use crate::sync::SpinLock;
@@ -93,7 +94,7 @@ pub fn cancel(id: TimerId) -> bool {
 }
 
 /// The hardware timer has fired.
-pub(super) fn fired() {
+pub(super) fn fired(running: Running) {
     let now = super::now_ns();
     ARMED.store(u64::MAX, Ordering::Relaxed);
     loop {
@@ -120,6 +121,7 @@ pub(super) fn fired() {
             }
         }
     }
+    super::account::look(running, now);
     super::itimer::check_cpu_timers(now);
     sched::tick(now);
 }
