@@ -107,6 +107,8 @@ errnos! {
     EPIPE = 32;
     /// Numerical result out of range.
     ERANGE = 34;
+    /// Resource deadlock avoided.
+    EDEADLK = 35;
     /// File name too long.
     ENAMETOOLONG = 36;
     /// Function not implemented.
@@ -115,6 +117,10 @@ errnos! {
     ENOTEMPTY = 39;
     /// Too many levels of symbolic links.
     ELOOP = 40;
+    /// No message of desired type.
+    ENOMSG = 42;
+    /// Identifier removed.
+    EIDRM = 43;
     /// Value too large for defined data type.
     EOVERFLOW = 75;
     /// Socket operation on non-socket.

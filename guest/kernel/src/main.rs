@@ -10,6 +10,7 @@
 //! | `mm` | frames, the heap, address spaces, copies from and to user space |
 //! | `sync`, `task`, `sched`, `time`, `syscall` | locks, processes, scheduling, clocks, the call table |
 //! | `fs`, `tty`, `drivers` | files, terminals, virtio devices |
+//! | `ipc` | System V objects, POSIX message queues |
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
@@ -29,6 +30,8 @@ mod errno;
 mod fs;
 #[cfg(target_os = "none")]
 mod init;
+#[cfg(target_os = "none")]
+mod ipc;
 #[cfg(target_os = "none")]
 mod mm;
 #[cfg(target_os = "none")]

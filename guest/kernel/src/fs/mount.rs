@@ -81,6 +81,7 @@ pub fn init(cmdline: &str) {
     mount_at("/proc", "proc", procfs::new());
     mount_at("/tmp", "tmpfs", TmpFs::new(0o1777));
     mount_at("/dev/shm", "tmpfs", TmpFs::new(0o1777));
+    mount_at("/dev/mqueue", "mqueue", crate::ipc::mqueue_fs::instance());
 }
 
 /// Mount one of the kernel's own file systems, if there is a directory for it.
@@ -146,6 +147,7 @@ pub fn mount(source: &str, at: &Arc<Dentry>, kind: &str, flags: usize) -> KResul
         "tmpfs" | "ramfs" => TmpFs::new(0o1777),
         "proc" => procfs::new(),
         "devtmpfs" => devfs::new(),
+        "mqueue" => crate::ipc::mqueue_fs::instance(),
         _ => return Err(Errno::ENODEV),
     };
     attach(source, at, fs)

@@ -75,7 +75,10 @@ impl Ring {
             order = order.max(2);
         }
         while order > self.order {
-            if let Some(gpa) = frame::alloc_pages(order) {
+            // The reserve is not for what programs ask for.
+            if frame::can_allocate(1 << order)
+                && let Some(gpa) = frame::alloc_pages(order)
+            {
                 self.move_to(gpa, order);
                 return;
             }
@@ -121,6 +124,17 @@ impl Ring {
             }
         }
         Ok(done)
+    }
+
+    /// Hand copies of the oldest bytes to `buf`; gives the count.
+    fn peek(&mut self, buf: &mut ReadBuf<'_>) -> KResult<usize> {
+        let (start, len) = (self.start, self.len);
+        let first = len.min(self.size() - start);
+        let n = buf.put(&self.memory()[start..start + first])?;
+        if n < first {
+            return Ok(n);
+        }
+        Ok(n + buf.put(&self.memory()[..len - first])?)
     }
 
     /// Hand bytes to `buf`; gives the count.
@@ -223,6 +237,46 @@ impl Pipe {
                     || self.writers.load(Ordering::Acquire) == 0)
                     .then_some(())
             })?;
+        }
+    }
+
+    /// Give `to` copies of at most `len` bytes, which stay (`tee(2)`): as many as there are and have
+    /// room, at least one; 0 when it is empty and nobody can write. EAGAIN, EPIPE and SIGPIPE,
+    /// ERESTARTSYS.
+    pub fn tee(&self, to: &Pipe, len: usize, nonblock: bool) -> KResult<usize> {
+        const MOST: usize = 64 * 1024;
+        let mut bytes = alloc::vec::Vec::new();
+        loop {
+            if to.readers.load(Ordering::Acquire) == 0 {
+                broken();
+                return Err(Errno::EPIPE);
+            }
+            let (filled, room) = (self.len(), to.room_hint());
+            if filled > 0 && room > 0 {
+                let want = len.min(filled).min(room).min(MOST);
+                bytes.try_reserve_exact(want).map_err(|_| Errno::ENOMEM)?;
+                bytes.resize(want, 0);
+                let n = self.ring.lock().peek(&mut ReadBuf::kernel(&mut bytes))?;
+                match to.write(&mut WriteBuf::kernel(&bytes[..n]), true) {
+                    Err(Errno::EAGAIN) if !nonblock => {}
+                    result => return result,
+                }
+            }
+            if filled == 0 && !self.has_writers() {
+                return Ok(0);
+            }
+            if nonblock {
+                return Err(Errno::EAGAIN);
+            }
+            if filled == 0 {
+                self.readable
+                    .wait(|| (self.len() > 0 || !self.has_writers()).then_some(()))?;
+            } else {
+                to.writable.wait(|| {
+                    to.wanted_room.fetch_min(1, Ordering::AcqRel);
+                    (to.readers.load(Ordering::Acquire) == 0 || to.room_hint() > 0).then_some(())
+                })?;
+            }
         }
     }
 
@@ -352,6 +406,9 @@ impl Pipe {
         }
         if capacity < ring.size() {
             let order = (capacity / 4096).trailing_zeros() as usize;
+            if !frame::can_allocate(1 << order) {
+                return Err(Errno::ENOMEM);
+            }
             let gpa = frame::alloc_pages(order).ok_or(Errno::ENOMEM)?;
             ring.move_to(gpa, order);
         }

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::errno::{Errno, KResult};
 use crate::fs::lock;
@@ -297,6 +298,13 @@ pub fn sys_fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> KResu
         FileType::Fifo => return Err(Errno::ESPIPE),
         _ => return Err(Errno::ENODEV),
     }
+    let end = (offset as u64)
+        .checked_add(len as u64)
+        .ok_or(Errno::EFBIG)?;
+    if end > i64::MAX as u64 {
+        return Err(Errno::EFBIG);
+    }
+    crate::task::rlimit::file_room(end - 1)?;
     file.inode()
         .allocate(offset as u64, len as u64, mode & KEEP_SIZE != 0)?;
     Ok(0)
@@ -335,8 +343,14 @@ pub fn sys_sync_file_range(
 
 /// `sync(2)`
 pub fn sys_sync() -> KResult<usize> {
-    if let Err(e) = crate::fs::sync_all() {
-        crate::klog!("sync: not everything could be written: {e:?}");
+    // Once, until it works again: a program may call this as often as it likes.
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    match crate::fs::sync_all() {
+        Ok(()) => FAILED.store(false, Ordering::Relaxed),
+        Err(e) if !FAILED.swap(true, Ordering::Relaxed) => {
+            crate::klog!("sync: not everything could be written: {e:?}");
+        }
+        Err(_) => {}
     }
     Ok(0)
 }

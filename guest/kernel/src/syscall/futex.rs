@@ -4,7 +4,7 @@ use super::types::TimeSpec;
 use crate::errno::{Errno, KResult};
 use crate::mm::user::read_user;
 use crate::task::futex::{self, MATCH_ANY};
-use crate::task::{self, RestartBlock};
+use crate::task::{self, RestartBlock, futex_pi};
 use crate::time;
 
 const FUTEX_WAIT: usize = 0;
@@ -12,8 +12,14 @@ const FUTEX_WAKE: usize = 1;
 const FUTEX_REQUEUE: usize = 3;
 const FUTEX_CMP_REQUEUE: usize = 4;
 const FUTEX_WAKE_OP: usize = 5;
+const FUTEX_LOCK_PI: usize = 6;
+const FUTEX_UNLOCK_PI: usize = 7;
+const FUTEX_TRYLOCK_PI: usize = 8;
 const FUTEX_WAIT_BITSET: usize = 9;
 const FUTEX_WAKE_BITSET: usize = 10;
+const FUTEX_WAIT_REQUEUE_PI: usize = 11;
+const FUTEX_CMP_REQUEUE_PI: usize = 12;
+const FUTEX_LOCK_PI2: usize = 13;
 /// Only threads of the process use the word.
 const FUTEX_PRIVATE_FLAG: usize = 128;
 /// A deadline is of the wall clock.
@@ -30,10 +36,22 @@ pub fn sys_futex(
 ) -> KResult<usize> {
     let wall = op & FUTEX_CLOCK_REALTIME != 0;
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
-    if wall && !matches!(command, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
+    let clocks = matches!(
+        command,
+        FUTEX_WAIT | FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2
+    );
+    if wall && !clocks {
         return Err(Errno::ENOSYS);
     }
     let count = |number: usize| (number as i32).max(0) as usize;
+    // An absolute time, of the wall clock or of the monotonic one.
+    let deadline = |wall: bool| {
+        let given = TimeSpec::read_optional(timeout)?;
+        KResult::Ok(given.map(|ns| match wall {
+            true => ns.saturating_sub(time::wall_offset()),
+            false => ns,
+        }))
+    };
     match command {
         FUTEX_WAIT => {
             let deadline =
@@ -41,15 +59,25 @@ pub fn sys_futex(
             wait_relative(address, value as u32, deadline)
         }
         FUTEX_WAIT_BITSET => {
-            let deadline = TimeSpec::read_optional(timeout)?.map(|ns| {
-                if wall {
-                    ns.saturating_sub(time::wall_offset())
-                } else {
-                    ns
-                }
-            });
-            futex::wait(address, value as u32, value3 as u32, deadline)?;
+            futex::wait(address, value as u32, value3 as u32, deadline(wall)?)?;
             Ok(0)
+        }
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => {
+            let wall = wall || command == FUTEX_LOCK_PI;
+            futex_pi::lock(address, deadline(wall)?)?;
+            Ok(0)
+        }
+        FUTEX_TRYLOCK_PI => futex_pi::try_lock(address).map(|()| 0),
+        FUTEX_UNLOCK_PI => futex_pi::unlock(address).map(|()| 0),
+        FUTEX_WAIT_REQUEUE_PI => {
+            futex::wait_to_lock(address, value as u32, second, deadline(wall)?)?;
+            Ok(0)
+        }
+        FUTEX_CMP_REQUEUE_PI => {
+            if value as i32 != 1 || (timeout as i32) < 0 {
+                return Err(Errno::EINVAL);
+            }
+            futex::requeue_to_lock(address, second, 1 + count(timeout), value3 as u32)
         }
         // Linux wakes one for a count of 0.
         FUTEX_WAKE => {

@@ -5,11 +5,12 @@
 //!
 //! | file | calls |
 //! |---|---|
-//! | `process`, `ids`, `ptrace` | processes, users, groups, tracing |
+//! | `process`, `pidfd`, `ids`, `ptrace` | processes, users, groups, tracing |
 //! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
 //! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
 //! | `open`, `path`, `stat` | names |
+//! | `socket`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
 
 mod copy;
 mod fcntl;
@@ -19,8 +20,10 @@ mod ids;
 mod ioctl;
 mod limits;
 mod memory;
+mod mqueue;
 mod open;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
 mod process;
@@ -30,6 +33,7 @@ mod signal;
 mod socket;
 mod stat;
 mod system;
+mod sysv;
 mod table;
 mod time;
 mod timers;

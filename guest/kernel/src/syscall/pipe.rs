@@ -1,9 +1,11 @@
 //! Pipes, event counters, memory files.
 
-use super::file::get_open;
+use alloc::sync::Arc;
+
+use super::file::{get_open, read_iovec};
 use crate::errno::{Errno, KResult};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Dentry, File, OpenFlags, eventfd, perm, pipe};
+use crate::fs::{Dentry, File, OpenFlags, ReadBuf, WriteBuf, eventfd, perm, pipe};
 use crate::mm::user::{read_user_string, write_user};
 use crate::task;
 
@@ -75,15 +77,48 @@ pub fn sys_memfd_create(name: usize, flags: usize) -> KResult<usize> {
     task::current_process().install_file(file, flags & MFD_CLOEXEC != 0)
 }
 
-/// `tee(2)`: not offered; EINVAL, as for files that cannot do it.
-pub fn sys_tee(in_fd: usize, out_fd: usize, _len: usize, _flags: usize) -> KResult<usize> {
-    get_open(in_fd)?;
-    get_open(out_fd)?;
-    Err(Errno::EINVAL)
+/// Flags of `splice(2)` and its relatives: MOVE, NONBLOCK, MORE, GIFT.
+const SPLICE_KNOWN: usize = 0xf;
+/// Do not wait.
+const SPLICE_NONBLOCK: usize = 2;
+
+/// `tee(2)`
+pub fn sys_tee(in_fd: usize, out_fd: usize, len: usize, flags: usize) -> KResult<usize> {
+    if flags & !SPLICE_KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    let input = get_open(in_fd)?;
+    let output = get_open(out_fd)?;
+    if !input.flags().readable() || !output.flags().writable() {
+        return Err(Errno::EBADF);
+    }
+    let pipe = |file: &'_ File| {
+        let end = file.ops_as::<pipe::PipeEnd>().ok_or(Errno::EINVAL)?;
+        KResult::Ok(end.pipe().clone())
+    };
+    let (from, to) = (pipe(&input)?, pipe(&output)?);
+    if Arc::ptr_eq(&from, &to) {
+        return Err(Errno::EINVAL);
+    }
+    let nonblock = flags & SPLICE_NONBLOCK != 0 || input.nonblocking() || output.nonblocking();
+    from.tee(&to, len, nonblock)
 }
 
-/// `vmsplice(2)`: not offered; EBADF, as for descriptors that are no pipes.
-pub fn sys_vmsplice(fd: usize, _iov: usize, _count: usize, _flags: usize) -> KResult<usize> {
-    get_open(fd)?;
-    Err(Errno::EBADF)
+/// `vmsplice(2)`: memory into a pipe, or out of one into memory. Bytes are copied.
+pub fn sys_vmsplice(fd: usize, iov: usize, count: usize, flags: usize) -> KResult<usize> {
+    if flags & !SPLICE_KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = get_open(fd)?;
+    let pipe = file.ops_as::<pipe::PipeEnd>().ok_or(Errno::EBADF)?.pipe();
+    let iov = read_iovec(iov, count)?;
+    let nonblock = flags & SPLICE_NONBLOCK != 0 || file.nonblocking();
+    if file.flags().writable() {
+        pipe.write(&mut WriteBuf::user_vec(&iov), nonblock)
+    } else {
+        pipe.read(&mut ReadBuf::user_vec(&iov), nonblock)
+    }
 }

@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use super::limits::RUsage;
+use super::pidfd;
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, KResult};
 use crate::fs::Lookup;
@@ -87,11 +88,17 @@ const CSIGNAL: u64 = 0xff;
 /// `clone(2)`
 pub fn sys_clone(frame: &mut TrapFrame) -> KResult<usize> {
     let flags = frame.rdi as u64;
+    // Both would be stored in the same place.
+    let both = fork::CLONE_PIDFD | fork::CLONE_PARENT_SETTID;
+    if flags & both == both {
+        return Err(Errno::EINVAL);
+    }
     fork::clone(
         frame,
         &CloneArgs {
             flags: flags & !CSIGNAL & 0xffff_ffff,
             stack: frame.rsi,
+            pidfd: frame.rdx,
             parent_tid: frame.rdx,
             child_tid: frame.r10,
             tls: frame.r8,
@@ -201,6 +208,7 @@ pub fn sys_clone3(frame: &mut TrapFrame) -> KResult<usize> {
         &CloneArgs {
             flags: args.flags,
             stack: (args.stack + args.stack_size) as usize,
+            pidfd: args.pidfd as usize,
             parent_tid: args.parent_tid as usize,
             child_tid: args.child_tid as usize,
             tls: args.tls as usize,
@@ -322,6 +330,7 @@ pub fn sys_wait4(pid: usize, status: usize, options: usize, usage: usize) -> KRe
 const P_ALL: usize = 0;
 const P_PID: usize = 1;
 const P_PGID: usize = 2;
+const P_PIDFD: usize = 3;
 
 /// `waitid(2)`
 pub fn sys_waitid(
@@ -341,26 +350,39 @@ pub fn sys_waitid(
     let target = match kind {
         P_ALL => Target::Any,
         P_PID if id as i32 > 0 => Target::Pid(id as u32),
+        P_PIDFD => {
+            let (process, nonblocking) = pidfd::process_of(id)?;
+            if nonblocking && options & wait::WNOHANG == 0 {
+                let event = wait::wait(Target::Pid(process.pid()), options | wait::WNOHANG)?;
+                return report(event.ok_or(Errno::EAGAIN)?, info, usage);
+            }
+            Target::Pid(process.pid())
+        }
         P_PGID if id as i32 > 0 => Target::Group(id as u32),
         P_PGID if id as i32 == 0 => Target::Group(task::current_process().pgid()),
         _ => return Err(Errno::EINVAL),
     };
-    let event = wait::wait(target, options)?;
-    if info != 0 {
-        match event {
-            Some(e) => {
-                let child = SigInfo::child(e.code, e.pid, e.uid, e.value, 0, 0);
-                // The times are SIGCHLD's alone: waitid leaves them out.
-                user::copy_to_user(info, &child.to_bytes()[..32])?;
+    match wait::wait(target, options)? {
+        Some(event) => report(event, info, usage),
+        None => {
+            if info != 0 {
+                // Nothing has happened: signal number and process number are zero.
+                user::zero_user(info, 32)?;
             }
-            // Nothing has happened: signal number and process number are zero.
-            None => user::zero_user(info, 32)?,
+            Ok(0)
         }
     }
-    if let Some(event) = event
-        && usage != 0
-    {
-        write_user(usage, &RUsage::from(event.usage))?;
+}
+
+/// What waitid tells of an event.
+fn report(e: wait::Event, info: usize, usage: usize) -> KResult<usize> {
+    if info != 0 {
+        let child = SigInfo::child(e.code, e.pid, e.uid, e.value, 0, 0);
+        // The times are SIGCHLD's alone: waitid leaves them out.
+        user::copy_to_user(info, &child.to_bytes()[..32])?;
+    }
+    if usage != 0 {
+        write_user(usage, &RUsage::from(e.usage))?;
     }
     Ok(0)
 }

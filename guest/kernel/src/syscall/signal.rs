@@ -266,6 +266,26 @@ pub fn sys_rt_sigqueueinfo(pid: usize, signo: usize, info: usize) -> KResult<usi
     Ok(0)
 }
 
+/// The work of `pidfd_send_signal(2)`: without `info` as kill(2) sends it.
+pub fn send_by_pidfd(process: &Process, signo: usize, info: usize) -> KResult<usize> {
+    let signo = check_number(signo)?;
+    let to_self = core::ptr::eq(process, task::current_process());
+    let info = match info {
+        0 => sender(signo, SI_USER),
+        at => {
+            if read_user::<SigInfo>(at)?.signo != signo {
+                return Err(Errno::EINVAL);
+            }
+            queued_info(signo, at, to_self)?
+        }
+    };
+    if process.is_dead() && !process.is_zombie() {
+        return Err(Errno::ESRCH);
+    }
+    send(process, info)?;
+    Ok(0)
+}
+
 /// `rt_tgsigqueueinfo(2)`
 pub fn sys_rt_tgsigqueueinfo(pid: usize, tid: usize, signo: usize, info: usize) -> KResult<usize> {
     let signo = check_number(signo)?;

@@ -44,6 +44,7 @@ pub fn exit_thread(status: u32) -> ! {
     }
     release_user_state(&me);
     table().tasks.remove(&me.tid());
+    super::futex_pi::owner_ended(me.tid());
     let last = leave_threads(&me);
     if last {
         let status = process.signals.lock().exiting.unwrap_or(status);
@@ -75,6 +76,7 @@ fn leave_threads(me: &Arc<Task>) -> bool {
     process.dead_usage.lock().add(&me.usage());
     // What it used counts as the process's from here on.
     me.run_ns.store(0, Ordering::Relaxed);
+    me.split.clear();
     me.since_ns.store(crate::time::now_ns(), Ordering::Relaxed);
     let mut signals = process.signals.lock();
     let counted = me.signals.lock().stopped;
@@ -105,6 +107,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
         machine_end(status);
     }
     itimer::stop_all(process);
+    crate::ipc::sem::exit(process.pid());
     let pages = process.own_space().map_or(0, |space| space.resident());
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     ptrace::release_all(process);
@@ -117,6 +120,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     process.exe.lock().take();
     process.status.store(status, Ordering::Relaxed);
     leave_family(process, status);
+    process.tell_watchers();
 }
 
 /// The first process has ended, and the machine ends with it.

@@ -63,6 +63,8 @@ pub struct CloneArgs {
     pub flags: u64,
     /// Stack pointer of the child; 0: the parent's.
     pub stack: usize,
+    /// Where the parent finds the child's pidfd.
+    pub pidfd: usize,
     /// Where the parent finds the child's number.
     pub parent_tid: usize,
     /// Where the child finds its number, and clears it.
@@ -88,7 +90,7 @@ fn check_flags(args: &CloneArgs) -> KResult<()> {
         || (flags & CLONE_SIGHAND != 0 && flags & CLONE_CLEAR_SIGHAND != 0)
         // Threads share descriptors and working directory here: they belong to the process.
         || (flags & CLONE_THREAD != 0 && flags & (CLONE_FILES | CLONE_FS) != CLONE_FILES | CLONE_FS)
-        || flags & CLONE_PIDFD != 0
+        || (flags & CLONE_PIDFD != 0 && flags & CLONE_THREAD != 0)
         || (args.exit_signal != 0 && !signal::is_valid(args.exit_signal))
     {
         return Err(Errno::EINVAL);
@@ -197,7 +199,17 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
     if flags & CLONE_PARENT_SETTID != 0 {
         user::write_user(args.parent_tid, &tid)?;
     }
-    publish(me, &child, &process, thread)?;
+    let pidfd = match flags & CLONE_PIDFD {
+        0 => None,
+        _ => Some(pidfd_of_child(&process, args.pidfd)?),
+    };
+    if let Err(errno) = publish(me, &child, &process, thread) {
+        if let Some(fd) = pidfd {
+            let file = me.process.files.lock().remove(fd);
+            drop(file);
+        }
+        return Err(errno);
+    }
     let event = if me.is_traced() {
         ptrace::follow_child(me, &child, args)
     } else {
@@ -215,6 +227,18 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
         }
     }
     Ok(tid as usize)
+}
+
+/// A descriptor for the child, stored at `at`.
+fn pidfd_of_child(process: &Arc<Process>, at: usize) -> KResult<usize> {
+    let me = super::current_process();
+    let fd = me.install_file(super::pidfd::create(process, false), true)?;
+    if let Err(errno) = user::write_user(at, &(fd as u32)) {
+        let file = me.files.lock().remove(fd);
+        drop(file);
+        return Err(errno);
+    }
+    Ok(fd)
 }
 
 /// Enter the child into the tables. From here on signals reach it.

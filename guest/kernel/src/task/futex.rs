@@ -21,14 +21,14 @@ const BUCKETS: usize = 64;
 /// What a word is, wherever it is mapped: an address space and an address in it, or an object of
 /// shared memory and an offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
+pub(super) struct Key {
     object: usize,
     offset: usize,
 }
 
 impl Key {
     /// The key of the word at a user address.
-    fn of(address: usize) -> KResult<Self> {
+    pub(super) fn of(address: usize) -> KResult<Self> {
         if !address.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
@@ -49,6 +49,8 @@ impl Key {
 struct Sleeper {
     waiter: Arc<Waiter>,
     bits: u32,
+    /// It goes on to own a PI lock: only a requeue to one may wake it.
+    to_lock: bool,
     woken: AtomicBool,
     /// The bucket it is in; requeueing moves it.
     bucket: AtomicUsize,
@@ -83,6 +85,34 @@ fn leave(sleeper: &Arc<Sleeper>) -> bool {
 /// # Errors
 /// EAGAIN: the word is something else. ETIMEDOUT. ERESTARTSYS: a signal. EFAULT, EINVAL.
 pub fn wait(address: usize, expected: u32, bits: u32, deadline: Option<u64>) -> KResult<()> {
+    wait_as(address, expected, bits, false, deadline)
+}
+
+/// FUTEX_WAIT_REQUEUE_PI: sleep as [`wait`] does until [`requeue_to_lock`], then own the lock at
+/// `target`.
+///
+/// # Errors
+/// Those of [`wait`] and of [`super::futex_pi::lock`].
+pub fn wait_to_lock(
+    address: usize,
+    expected: u32,
+    target: usize,
+    deadline: Option<u64>,
+) -> KResult<()> {
+    if Key::of(address)? == Key::of(target)? {
+        return Err(Errno::EINVAL);
+    }
+    wait_as(address, expected, MATCH_ANY, true, deadline)?;
+    super::futex_pi::lock(target, deadline)
+}
+
+fn wait_as(
+    address: usize,
+    expected: u32,
+    bits: u32,
+    to_lock: bool,
+    deadline: Option<u64>,
+) -> KResult<()> {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -93,6 +123,7 @@ pub fn wait(address: usize, expected: u32, bits: u32, deadline: Option<u64>) -> 
     let sleeper = Arc::new(Sleeper {
         waiter,
         bits,
+        to_lock,
         woken: AtomicBool::new(false),
         bucket: AtomicUsize::new(index),
     });
@@ -148,7 +179,36 @@ pub fn wake(address: usize, count: usize, bits: u32) -> KResult<usize> {
         return Err(Errno::EINVAL);
     }
     let key = Key::of(address)?;
+    let to_lock = |entry: &Entry| entry.key == key && entry.sleeper.to_lock;
+    if TABLE[key.bucket()].lock().iter().any(to_lock) {
+        return Err(Errno::EINVAL);
+    }
     Ok(wake_key(key, count, bits))
+}
+
+/// FUTEX_CMP_REQUEUE_PI: if the word at `address` is `expected`, let up to `count` sleepers of
+/// [`wait_to_lock`] go on to the lock; each queues there by itself. Gives their number.
+///
+/// # Errors
+/// EAGAIN: the word is something else. EINVAL: there are sleepers of another kind. EFAULT.
+pub fn requeue_to_lock(
+    address: usize,
+    target: usize,
+    count: usize,
+    expected: u32,
+) -> KResult<usize> {
+    let from = Key::of(address)?;
+    if from == Key::of(target)? {
+        return Err(Errno::EINVAL);
+    }
+    if user::read_user::<u32>(address)? != expected {
+        return Err(Errno::EAGAIN);
+    }
+    let other = |entry: &Entry| entry.key == from && !entry.sleeper.to_lock;
+    if TABLE[from.bucket()].lock().iter().any(other) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(wake_key(from, count, MATCH_ANY))
 }
 
 fn wake_key(key: Key, count: usize, bits: u32) -> usize {

@@ -8,7 +8,8 @@
 //! | `signal` | signals and job control |
 //! | `core_dump` | what is left of a program that a signal has ended |
 //! | `ptrace` | one process watches and changes another |
-//! | `futex`, `robust` | user-space locks |
+//! | `futex`, `futex_pi`, `robust` | user-space locks |
+//! | `pidfd` | processes as descriptors |
 //! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
 //! | `kstack`, `loadavg` | kernel stacks; how busy the machine is |
 
@@ -20,9 +21,11 @@ pub mod exit;
 mod family;
 pub mod fork;
 pub mod futex;
+pub mod futex_pi;
 mod kstack;
 pub mod loadavg;
 pub mod oom;
+pub mod pidfd;
 mod process;
 pub mod ptrace;
 pub mod rlimit;

@@ -65,7 +65,7 @@ pub const COMM_LEN: usize = 16;
 /// Processor time and faults of dead threads, or of children that have been waited for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Nanoseconds in ring 3 (all of the time counts as that).
+    /// Nanoseconds in ring 3.
     pub user_ns: u64,
     /// Nanoseconds in the kernel on its behalf.
     pub system_ns: u64,
@@ -82,6 +82,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// All processor time, in nanoseconds.
+    pub fn cpu_ns(&self) -> u64 {
+        self.user_ns + self.system_ns
+    }
+
     /// Add another's use to this one.
     pub fn add(&mut self, other: &Usage) {
         self.user_ns += other.user_ns;
@@ -218,6 +223,8 @@ pub struct Process {
     pub(crate) timers: IntervalTimers,
     /// A `vfork` parent that waits for exec or exit.
     pub(super) vfork: SpinLock<Option<Arc<Completion>>>,
+    /// Woken when it has ended, if anybody has asked for that (pidfds).
+    watchers: SpinLock<Option<Arc<WaitQueue>>>,
     /// Monotonic time of its creation, in nanoseconds.
     pub start_ns: u64,
 }
@@ -283,6 +290,7 @@ impl Process {
             major_faults: AtomicU64::new(0),
             timers: IntervalTimers::new(),
             vfork: SpinLock::new(parts.vfork),
+            watchers: SpinLock::new(None),
             start_ns: crate::time::now_ns(),
         })
     }
@@ -351,6 +359,22 @@ impl Process {
         self.life
             .compare_exchange(ZOMBIE, REAPED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// The queue that is woken when it has ended.
+    pub(super) fn watchers(&self) -> Arc<WaitQueue> {
+        let mut watchers = self.watchers.lock();
+        watchers
+            .get_or_insert_with(|| Arc::new(WaitQueue::new()))
+            .clone()
+    }
+
+    /// Wake those who watch for its end.
+    pub(super) fn tell_watchers(&self) {
+        let watchers = self.watchers.lock().clone();
+        if let Some(watchers) = watchers {
+            watchers.wake_all();
+        }
     }
 
     /// Whether it is stopped by a signal.

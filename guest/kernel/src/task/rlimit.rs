@@ -32,6 +32,8 @@ pub enum Resource {
     AddressSpace = 9,
     /// Signals that may be queued.
     PendingSignals = 11,
+    /// Bytes of POSIX message queues.
+    MessageQueues = 12,
 }
 
 /// Number of resources (`RLIM_NLIMITS`).
@@ -82,8 +84,8 @@ impl RLimits {
         limits[Resource::Files as usize] = both(1024, 4096);
         limits[Resource::LockedMemory as usize] = both(8 << 20, 8 << 20);
         limits[Resource::PendingSignals as usize] = both(1024, 1024);
-        // POSIX message queues, nice, real-time priority.
-        limits[12] = both(819_200, 819_200);
+        limits[Resource::MessageQueues as usize] = both(819_200, 819_200);
+        // Nice, real-time priority.
         limits[13] = both(0, 0);
         limits[14] = both(0, 0);
         Self(limits)

@@ -3,8 +3,11 @@
 //! Nothing here is stored: names are looked up anew each time, and a file's text is made when it is
 //! opened. Inodes are small descriptions of what they stand for ([`Node`]).
 
+mod ipc;
 mod process;
 mod system;
+
+pub use process::check_inspect;
 
 use alloc::boxed::Box;
 use alloc::format;

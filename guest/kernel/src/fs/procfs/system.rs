@@ -60,14 +60,16 @@ pub struct Directory {
     pub entries: &'static [Entry],
 }
 
-const fn text(name: &'static str, make: fn() -> String) -> Entry {
+/// A file to be read.
+pub const fn text(name: &'static str, make: fn() -> String) -> Entry {
     Entry {
         name,
         content: Content::Text(make),
     }
 }
 
-const fn setting(name: &'static str, make: fn() -> String, write: Write) -> Entry {
+/// A file to be read and written.
+pub const fn setting(name: &'static str, make: fn() -> String, write: Write) -> Entry {
     Entry {
         name,
         content: Content::Setting(make, write),
@@ -91,7 +93,7 @@ pub static ROOT: Directory = Directory {
         text("cpuinfo", cpuinfo),
         text("devices", devices),
         text("filesystems", || {
-            "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n".into()
+            "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\n".into()
         }),
         text("interrupts", interrupts),
         text("loadavg", loadavg),
@@ -104,6 +106,7 @@ pub static ROOT: Directory = Directory {
             "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
         }),
         directory("sys", &SYS),
+        directory("sysvipc", &super::ipc::SYSVIPC),
         text("uptime", uptime),
         text("version", version),
         text("vmstat", vmstat),
@@ -145,6 +148,7 @@ static SYS_FS: Directory = Directory {
         text("file-nr", || {
             format!("{}\t0\t{FILE_MAX}\n", crate::fs::open_files())
         }),
+        directory("mqueue", &super::ipc::MQUEUE),
         text("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
         text("pipe-max-size", || {
             format!("{}\n", crate::fs::pipe::MAX_CAPACITY)
@@ -367,11 +371,14 @@ fn slabinfo() -> String {
 fn stat() -> String {
     let up = time::now_ns();
     let idle = time::ns_to_ticks(sched::idle_ns());
-    let busy = time::ns_to_ticks(up).saturating_sub(idle);
+    let busy = up.saturating_sub(sched::idle_ns());
+    let (user, system) = time::account::MACHINE.of(busy);
+    let (user, system) = (time::ns_to_ticks(user), time::ns_to_ticks(system));
     let boot = time::wall_seconds().saturating_sub(up / 1_000_000_000);
     let (forks, running) = (table::table().forks(), sched::runnable().max(1));
     format!(
-        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\nintr 0\nctxt {}\n\
+        "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\ncpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n\
+         intr 0\nctxt {}\n\
          btime {boot}\nprocesses {forks}\nprocs_running {running}\nprocs_blocked 0\n",
         sched::context_switches(),
     )
