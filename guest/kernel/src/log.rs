@@ -1,4 +1,7 @@
-//! The kernel's log: one line a call, to gnomon's log port or, elsewhere, to COM1.
+//! The kernel's log: one line a call, to gnomon's log port or, elsewhere, to COM1. The last lines are
+//! kept ([`ring`]).
+
+pub mod ring;
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +26,18 @@ const BUFFER: usize = 256;
 struct Line {
     bytes: [u8; BUFFER],
     len: usize,
+    /// The beginning has been kept: a longer line is kept in part.
+    kept: bool,
 }
 
 impl Line {
     fn flush(&mut self) {
-        raw(&self.bytes[..self.len]);
+        let bytes = &self.bytes[..self.len];
+        if !self.kept {
+            ring::keep(crate::time::now_ns(), bytes.trim_ascii_end());
+            self.kept = true;
+        }
+        raw(bytes);
         self.len = 0;
     }
 }
@@ -68,11 +78,18 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
+/// Writes a line that a program gave (`/dev/kmsg`).
+pub fn from_program(line: &[u8]) {
+    ring::keep(crate::time::now_ns(), line.trim_ascii_end());
+    raw(line);
+}
+
 /// Writes one formatted line; [`klog!`] calls it.
 pub fn line(args: fmt::Arguments<'_>) {
     let mut line = Line {
         bytes: [0; BUFFER],
         len: 0,
+        kept: false,
     };
     // Line's write_str never fails; an error could only come from a Display of ours.
     let _ = line.write_fmt(args);

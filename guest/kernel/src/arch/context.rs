@@ -15,6 +15,17 @@ impl Context {
         Context { rsp: 0 }
     }
 
+    /// The frame pointer that [`switch`] has saved.
+    ///
+    /// # Safety
+    /// The context was saved by [`switch`] or made for a new task, and its stack exists.
+    pub unsafe fn frame_pointer(&self) -> usize {
+        /// Below it lie R15, R14, R13, R12 and RBX.
+        const RBP: usize = 5 * 8;
+        // SAFETY: by the caller's promise.
+        unsafe { *((self.rsp + RBP) as *const usize) }
+    }
+
     /// A context that will start in `entry(arg)` on the stack below `stack_top`.
     ///
     /// # Safety

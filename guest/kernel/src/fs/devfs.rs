@@ -131,7 +131,7 @@ pub fn open_device(kind: FileType, dev: u64, flags: OpenFlags) -> KResult<Box<dy
         (1, 5) => Ok(Box::new(Zero)),
         (1, 7) => Ok(Box::new(Full)),
         (1, 8 | 9) => Ok(Box::new(Random)),
-        (1, 11) => Ok(Box::new(Log)),
+        (1, 11) => Ok(super::kmsg::open()),
         (4, 64) => Ok(Box::new(Log)),
         (5, 0) => tty::open_controlling(),
         (5, 1) => open_console(0, flags),
@@ -305,7 +305,7 @@ impl FileOps for Random {
     }
 }
 
-/// `/dev/kmsg` and `/dev/ttyS0`: what is written goes where the kernel's own log goes.
+/// `/dev/ttyS0`: what is written goes where the kernel's own log goes.
 struct Log;
 
 impl FileOps for Log {

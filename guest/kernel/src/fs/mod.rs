@@ -25,6 +25,7 @@ pub mod ext2fs;
 mod fdtable;
 mod file;
 mod inode;
+mod kmsg;
 pub mod lock;
 pub mod mount;
 pub mod path;

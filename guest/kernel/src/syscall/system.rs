@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, KResult};
 use crate::fs;
+use crate::log::ring;
 use crate::mm;
 use crate::mm::layout::PAGE;
 use crate::mm::user::{self, Pod, read_user_string, write_user};
@@ -208,12 +209,50 @@ fn end() -> ! {
     power::exit(0)
 }
 
-/// `syslog(2)`: the kernel's log goes to gnomon: there is no buffer to read.
-pub fn sys_syslog(kind: usize, _at: usize, _len: usize) -> KResult<usize> {
-    const CLOSE: usize = 0;
+/// `syslog(2)`: the last lines of the kernel's log. All of it goes to gnomon, whatever the console's
+/// level.
+pub fn sys_syslog(kind: usize, at: usize, len: usize) -> KResult<usize> {
+    const READ_ALL: usize = 3;
+    const READ_CLEAR: usize = 4;
+    const CLEAR: usize = 5;
+    const CONSOLE_LEVEL: usize = 8;
+    const SIZE_UNREAD: usize = 9;
     const SIZE_BUFFER: usize = 10;
+    let kind = kind as u32 as usize;
+    if !matches!(kind, READ_ALL | SIZE_BUFFER) {
+        require_root()?;
+    }
     match kind {
-        CLOSE..=SIZE_BUFFER => Ok(0),
+        READ_ALL | READ_CLEAR => {
+            if at == 0 || (len as i32) < 0 {
+                return Err(Errno::EINVAL);
+            }
+            let text = ring::text();
+            // As much as fits, from the end, and whole lines.
+            let len = len as u32 as usize;
+            let mut from = text.len().saturating_sub(len);
+            if from > 0 {
+                from += text.as_bytes()[from - 1..]
+                    .iter()
+                    .position(|&byte| byte == b'\n')
+                    .map_or(text.len() - from, |line| line);
+            }
+            let tail = &text.as_bytes()[from.min(text.len())..];
+            user::copy_to_user(at, tail)?;
+            if kind == READ_CLEAR {
+                ring::clear();
+            }
+            Ok(tail.len())
+        }
+        CLEAR => {
+            ring::clear();
+            Ok(0)
+        }
+        CONSOLE_LEVEL if !(1..=8).contains(&len) => Err(Errno::EINVAL),
+        SIZE_BUFFER => Ok(ring::SIZE),
+        // Opening, closing, and the console's levels; nothing is ever unread but by READ, which would
+        // sleep for ever.
+        0 | 1 | 6 | 7 | CONSOLE_LEVEL | SIZE_UNREAD => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }

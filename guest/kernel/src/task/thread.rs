@@ -203,6 +203,15 @@ impl Task {
         self.stack.as_ref().map(KernelStack::frame)
     }
 
+    /// The frame pointer where it was switched away from; none in the running task.
+    pub(crate) fn saved_frame_pointer(&self) -> Option<usize> {
+        if self.on_cpu.load(Ordering::SeqCst) || self.stack.is_none() {
+            return None;
+        }
+        // SAFETY: the task does not run, so its context is complete and nobody writes it.
+        Some(unsafe { (*self.context.get()).frame_pointer() })
+    }
+
     /// One past the kernel stack; 0 for the boot task, which never goes to ring 3.
     #[inline]
     pub(crate) fn stack_top(&self) -> usize {

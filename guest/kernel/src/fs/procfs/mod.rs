@@ -5,6 +5,7 @@
 
 mod ipc;
 mod process;
+mod state;
 mod system;
 
 pub use process::check_inspect;

@@ -101,7 +101,8 @@ pub static ENTRIES: &[Entry] = &[
     public("stat", stat),
     public("statm", statm),
     public("status", status),
-    public("wchan", |_, _| Ok(b"0".to_vec())),
+    private("syscall", super::state::syscall),
+    public("wchan", super::state::wchan),
 ];
 
 /// Whether the running process may look into `process`: its own user's, or all for root. EACCES.
@@ -163,7 +164,7 @@ fn environ(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
 }
 
 /// The thread that a directory is about; none if it has ended.
-fn thread(process: &Process, id: u32) -> Option<Arc<Task>> {
+pub(super) fn thread(process: &Process, id: u32) -> Option<Arc<Task>> {
     find_task(id).or_else(|| process.first_thread())
 }
 
@@ -308,7 +309,7 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
     }
     let _ = writeln!(text, "Threads:\t{}", process.thread_count());
     if let Some(thread) = thread(process, id) {
-        let _ = writeln!(text, "SigBlk:\t{:016x}", thread.blocked());
+        text.push_str(&super::state::signals(process, &thread));
         let usage = thread.usage();
         let _ = writeln!(
             text,

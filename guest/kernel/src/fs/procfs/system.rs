@@ -96,6 +96,7 @@ pub static ROOT: Directory = Directory {
             "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\n".into()
         }),
         text("interrupts", interrupts),
+        text("kmsg", crate::log::ring::text),
         text("loadavg", loadavg),
         text("meminfo", meminfo),
         directory("net", &NET),

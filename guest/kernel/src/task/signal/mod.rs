@@ -24,7 +24,9 @@ mod stop;
 pub use deliver::{deliver, fault, force};
 pub use frame::{max_size as max_frame_size, sigreturn};
 pub use info::*;
-pub use send::{may_signal, send_to_group, send_to_process, send_to_task, wake_exiting};
+pub use send::{
+    may_signal, queued_limit, send_to_group, send_to_process, send_to_task, wake_exiting,
+};
 pub use set::*;
 pub use state::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, Stop, Unreported};
 pub use stop::{is_orphaned, orphaned_stopped};
@@ -32,6 +34,7 @@ pub(in crate::task) use stop::{tell_parent, thread_ended};
 
 use core::sync::atomic::Ordering;
 
+use super::Process;
 use super::thread::{self, Task};
 use crate::task;
 
@@ -91,6 +94,43 @@ pub fn pending_set() -> SigSet {
     let task = task::current();
     let process = task.process.signals.lock();
     task.signals.lock().pending.set() | process.pending.set()
+}
+
+/// What `/proc` tells of a thread's signals.
+pub struct Facts {
+    /// Pending for the thread alone.
+    pub own: SigSet,
+    /// Pending for the process.
+    pub shared: SigSet,
+    /// How many are queued.
+    pub queued: u32,
+    /// Ignored.
+    pub ignored: SigSet,
+    /// Caught by a handler.
+    pub caught: SigSet,
+}
+
+/// The signals of a thread.
+pub fn facts(process: &Process, task: &Task) -> Facts {
+    let signals = process.signals.lock();
+    let own = task.signals.lock().pending.set();
+    let shared = signals.pending.set();
+    let (mut ignored, mut caught) = (0, 0);
+    for signo in 1..=COUNT {
+        let action = signals.actions.get(signo);
+        if action.has_handler() {
+            caught |= bit(signo);
+        } else if action.handler == action::SIG_IGN {
+            ignored |= bit(signo);
+        }
+    }
+    Facts {
+        own,
+        shared,
+        queued: (own | shared).count_ones(),
+        ignored,
+        caught,
+    }
 }
 
 /// Take the next signal of `set` from a task or its process. The caller holds the lock.
