@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::ops::Bound;
 
 use super::eventfd::anonymous_inode;
 use super::{File, FileOps, OpenFlags, PollEvents, PollTable};
@@ -37,6 +38,9 @@ pub struct Event {
 
 // SAFETY: two integers, packed: no padding.
 unsafe impl crate::mm::user::Pod for Event {}
+
+/// Descriptor and file.
+type Key = (usize, u64);
 
 struct Interest {
     file: Weak<File>,
@@ -73,7 +77,10 @@ impl Interest {
 
 /// An event poll.
 pub struct Epoll {
-    interests: Mutex<BTreeMap<(usize, u64), Interest>>,
+    interests: Mutex<BTreeMap<Key, Interest>>,
+    /// The last interest that took the last room of a wait: the next begins behind it, so that each
+    /// has its turn.
+    last: Mutex<Key>,
     /// Woken when interests are added or changed: waiters then register anew.
     changed: Arc<WaitQueue>,
 }
@@ -82,6 +89,7 @@ pub struct Epoll {
 pub fn create() -> Arc<File> {
     let epoll = Epoll {
         interests: Mutex::new(BTreeMap::new()),
+        last: Mutex::new((usize::MAX, u64::MAX)),
         changed: Arc::new(WaitQueue::new()),
     };
     File::new(
@@ -159,24 +167,34 @@ impl Epoll {
         let mut found = Vec::new();
         let mut dead = false;
         let mut interests = self.interests.lock();
-        for interest in interests.values_mut() {
-            if found.len() == max {
-                break;
+        let mut last = self.last.lock();
+        let ranges = [
+            (Bound::Excluded(*last), Bound::Unbounded),
+            (Bound::Unbounded, Bound::Included(*last)),
+        ];
+        for range in ranges {
+            for (key, interest) in interests.range_mut(range) {
+                if found.len() == max {
+                    break;
+                }
+                let Some(file) = interest.file.upgrade() else {
+                    dead = true;
+                    continue;
+                };
+                let events = interest.ready(&file);
+                if events.is_empty() {
+                    continue;
+                }
+                interest.pending = false;
+                interest.disarmed = interest.events & ONESHOT != 0;
+                found.push(Event {
+                    events: events.0,
+                    data: interest.data,
+                });
+                if found.len() == max {
+                    *last = *key;
+                }
             }
-            let Some(file) = interest.file.upgrade() else {
-                dead = true;
-                continue;
-            };
-            let events = interest.ready(&file);
-            if events.is_empty() {
-                continue;
-            }
-            interest.pending = false;
-            interest.disarmed = interest.events & ONESHOT != 0;
-            found.push(Event {
-                events: events.0,
-                data: interest.data,
-            });
         }
         if dead {
             interests.retain(|_, interest| interest.file.strong_count() > 0);

@@ -24,6 +24,7 @@ const MSG_PEEK: usize = 0x2;
 const MSG_CTRUNC: u32 = 0x8;
 const MSG_TRUNC: usize = 0x20;
 const MSG_DONTWAIT: usize = 0x40;
+const MSG_WAITALL: usize = 0x100;
 const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 
@@ -154,7 +155,8 @@ pub fn sys_bind(fd: usize, address: usize, len: usize) -> KResult<usize> {
         // Autobind: the kernel chooses an abstract name.
         let mut bytes = [0; 3];
         crate::drivers::random::fill(&mut bytes);
-        name = alloc::format!("\0{:02x}{:02x}{:02x}", bytes[0], bytes[1], bytes[2]).into_bytes();
+        name =
+            alloc::format!("\0{:01x}{:02x}{:02x}", bytes[0] & 15, bytes[1], bytes[2]).into_bytes();
     }
     if name[0] == 0 {
         socket.bind(name, None)?;
@@ -347,7 +349,23 @@ pub fn sys_sendto(
 
 fn receive(file: &File, buf: &mut ReadBuf<'_>, flags: usize) -> KResult<Received> {
     let nonblock = file.nonblocking() || flags & MSG_DONTWAIT != 0;
-    unix::of_file(file)?.receive(buf, nonblock, flags & MSG_PEEK != 0)
+    let socket = unix::of_file(file)?;
+    let peek = flags & MSG_PEEK != 0;
+    let mut received = socket.receive(buf, nonblock, peek)?;
+    let whole =
+        flags & MSG_WAITALL != 0 && !nonblock && !peek && socket.kind_of_traffic() == Kind::Stream;
+    // Until the buffer is full, the stream ends, a signal comes, or descriptors do.
+    while whole && buf.remaining() > 0 && received.len > 0 && received.files.is_empty() {
+        match socket.receive(buf, nonblock, peek) {
+            Ok(more) if more.len > 0 => {
+                received.len += more.len;
+                received.full_len += more.full_len;
+                received.files = more.files;
+            }
+            _ => break,
+        }
+    }
+    Ok(received)
 }
 
 /// `recvfrom(2)`

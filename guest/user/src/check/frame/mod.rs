@@ -7,6 +7,7 @@ pub mod descriptor;
 pub mod fault;
 pub mod gate;
 pub mod mapping;
+pub mod message;
 pub mod plain;
 pub mod program;
 pub mod report;
