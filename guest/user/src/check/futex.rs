@@ -193,7 +193,6 @@ fn bitset_timeout_is_absolute() {
         deadline.tv_nsec -= 1_000_000_000;
         deadline.tv_sec += 1;
     }
-    let begin = Instant::now();
     fails!(
         ETIMEDOUT,
         SYS_futex,
@@ -204,7 +203,9 @@ fn bitset_timeout_is_absolute() {
         0,
         -1
     );
-    assert!(begin.elapsed().as_millis() >= 4);
+    let mut now: timespec = crate::frame::plain::zeroed();
+    ok!(SYS_clock_gettime, CLOCK_MONOTONIC, &mut now);
+    assert!((now.tv_sec, now.tv_nsec) >= (deadline.tv_sec, deadline.tv_nsec));
 }
 
 fn requeue_moves_waiters() {
@@ -326,7 +327,7 @@ fn futex_mutex_excludes() {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     // 0 free, 1 held, 2 held with waiters.
     let work = || {
-        for _ in 0..200 {
+        for _ in 0..40 {
             let mut state = LOCK
                 .compare_exchange(0, 1, SeqCst, SeqCst)
                 .unwrap_or_else(|s| s);
@@ -348,5 +349,5 @@ fn futex_mutex_excludes() {
     };
     let threads: Vec<_> = (0..4).map(|_| spawn(work)).collect();
     threads.into_iter().for_each(Thread::join);
-    assert_eq!(COUNT.load(SeqCst), 800);
+    assert_eq!(COUNT.load(SeqCst), 160);
 }
