@@ -145,6 +145,72 @@ kernel!(
     done!(),
     "3: ud2",
 );
+kernel!(
+    code_written_later,
+    // pushfq; pop rax; ret
+    "mov edi, 0x48000; mov dword ptr [rdi], 0x90c3589c",
+    "cli; call rdi; test eax, 0x200; jnz 3f",
+    "sti; call rdi; test eax, 0x200; jz 3f",
+    // mov eax, cs; ret
+    "mov dword ptr [rdi], 0x90c3c88c",
+    "call rdi; cmp eax, 0x08; jne 3f",
+    // push 2; popfq; ret
+    "mov dword ptr [rdi], 0xc39d026a",
+    "sti; call rdi; pushfq; pop rax; test eax, 0x200; jnz 3f",
+    // sgdt [0x61000]; ret, by a string instruction and across a page boundary
+    "mov rax, 0x000610002504010f; mov esi, 0x4a000; mov [rsi], rax; mov byte ptr [rsi + 8], 0xc3",
+    "mov edi, 0x48fff; mov ecx, 9; cld; rep movsb",
+    "mov edi, 0x48fff; call rdi; cmp word ptr [0x61000], 0x37; jne 3f",
+    // the same, to another place: only what lies on the second page changes
+    "mov byte ptr [0x49004], 0x11; xor ecx, ecx; cpuid",
+    "mov edi, 0x48fff; call rdi; cmp word ptr [0x61100], 0x37; jne 3f",
+    "mov byte ptr [0x49000], 0x90; mov byte ptr [0x48fff], 0x9c",
+    "mov dword ptr [0x49000], 0x90c35890; cli; call rdi; test eax, 0x200; jnz 3f",
+    done!(),
+    "3: ud2",
+);
+kernel!(
+    code_written_on_its_own_page,
+    "lea rdi, [rip + 4f]; cli; call rdi",
+    // nop; nop becomes pushfq; pop rax
+    "mov byte ptr [rdi], 0x9c; mov byte ptr [rdi + 1], 0x58",
+    "call rdi; test eax, 0x200; jnz 3f",
+    "sti; call rdi; test eax, 0x200; jz 3f",
+    "lea rsp, [rip + 5f + 64]; call rdi; test eax, 0x200; jz 3f",
+    done!(),
+    "4: nop; nop; ret",
+    "3: ud2",
+    "5: .skip 64",
+);
+kernel!(
+    code_written_through_another_mapping,
+    "mov qword ptr [0xb008], 0x87",
+    "mov edi, 0x48000; mov dword ptr [rdi], 0x90c39090; call rdi",
+    "mov dword ptr [rdi + 0x200000], 0x90c3589c",
+    "cli; call rdi; test eax, 0x200; jnz 3f",
+    "sti; add edi, 0x200000; call rdi; test eax, 0x200; jz 3f",
+    "mov byte ptr [rdi + 1], 0x59; xor ecx, ecx; call rdi; test ecx, 0x200; jz 3f",
+    done!(),
+    "3: ud2",
+);
+kernel!(
+    code_made_executable_later,
+    "mov ecx, 0xc0000080; rdmsr; or eax, 0x800; wrmsr",
+    "mov rax, 0x8000000000000087; mov [0xb008], rax",
+    "mov edi, 0x248000; mov dword ptr [rdi], 0x90c3589c",
+    "mov qword ptr [0xb008], 0x87; invlpg [rdi]",
+    "cli; call rdi; test eax, 0x200; jnz 3f",
+    "sti; call rdi; test eax, 0x200; jz 3f",
+    done!(),
+    "3: ud2",
+);
+kernel!(
+    code_that_must_not_be_executed,
+    "mov ecx, 0xc0000080; rdmsr; or eax, 0x800; wrmsr",
+    "mov rax, 0x8000000000000087; mov [0xb008], rax",
+    "mov edi, 0x248000; mov dword ptr [rdi], 0x90c3589c; call rdi",
+    done!(),
+);
 kernel!(program_reads_window, to_user!(), "mov rax, [rbx]");
 kernel!(program_writes_frame, to_user!(), "mov [rbx + 0x5fd8], rax");
 kernel!(
@@ -275,6 +341,11 @@ attacks! {
     single_step_of_a_trapping_instruction => super::DEBUG;
     code_changes_under_it => super::CLEAN;
     patched_instructions => super::CLEAN;
+    code_written_later => super::CLEAN;
+    code_written_on_its_own_page => super::CLEAN;
+    code_written_through_another_mapping => super::CLEAN;
+    code_made_executable_later => super::CLEAN;
+    code_that_must_not_be_executed => super::PAGE_FAULT;
     program_reads_window => super::PAGE_FAULT;
     program_writes_frame => super::PAGE_FAULT;
     program_jumps_to_gate => super::PAGE_FAULT;

@@ -12,7 +12,11 @@
 
 use std::collections::BTreeMap;
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
+
+const PAGE: usize = 4096;
+/// Bytes of the longest instruction, less one: how far one may reach into the next page.
+pub const BEYOND: usize = 14;
 
 /// The byte that replaces the first one of a sensitive instruction: `hlt`.
 pub const TRAP: u8 = 0xf4;
@@ -69,6 +73,87 @@ pub fn scan(code: &[u8], va: u64) -> Vec<Site> {
     sites
 }
 
+/// The sensitive instructions that begin in the page of code at the front of `code`, which lies at
+/// `va` and may go on behind the page. `entry`: where in the page the processor is about to
+/// execute; `start`: where the first instruction of the page begins, as far as is known.
+///
+/// What can be reached from `entry` without an indirect jump is found for certain; the rest is
+/// swept as by [`scan`], and falls into step with it.
+pub fn scan_page(code: &[u8], va: u64, entry: usize, start: usize) -> Vec<Site> {
+    let page = code.len().min(PAGE);
+    let mut decoder = Decoder::with_ip(64, code, va, DecoderOptions::NONE);
+    let mut instruction = Instruction::default();
+    let mut decode = |at: usize| {
+        decoder.set_position(at).ok()?;
+        decoder.set_ip(va.wrapping_add(at as u64));
+        decoder.decode_out(&mut instruction);
+        (!instruction.is_invalid()).then_some(instruction)
+    };
+    // The instruction that begins at each byte of the page, where that is known.
+    let mut known: Vec<Option<Instruction>> = vec![None; page];
+    let mut open = vec![entry];
+    while let Some(mut at) = open.pop() {
+        while at < page && known[at].is_none() {
+            let Some(i) = decode(at) else { break };
+            known[at] = Some(i);
+            let target = i.near_branch_target().wrapping_sub(va) as usize;
+            match i.flow_control() {
+                FlowControl::UnconditionalBranch => {
+                    at = target;
+                    continue;
+                }
+                FlowControl::ConditionalBranch | FlowControl::Call => open.push(target),
+                FlowControl::IndirectBranch | FlowControl::Return | FlowControl::Exception => break,
+                _ => {}
+            }
+            at += i.len();
+        }
+    }
+    let mut at = start;
+    while at < page {
+        let found = known[at].or_else(|| decode(at));
+        let Some(i) = found else {
+            at += 1;
+            continue;
+        };
+        let end = at + i.len();
+        // Out of step with what is known: go on from there.
+        if let Some(next) = (at + 1..end.min(page)).find(|&n| known[n].is_some())
+            && known[at].is_none()
+        {
+            at = next;
+            continue;
+        }
+        known[at] = Some(i);
+        at = end;
+    }
+    let found = known.iter().enumerate();
+    found
+        .filter_map(|(at, i)| {
+            let i = i.as_ref().filter(|i| is_sensitive(i))?;
+            Some(Site {
+                va: i.ip(),
+                original: code[at..at + i.len()].to_vec(),
+            })
+        })
+        .collect()
+}
+
+/// Where the first instruction behind a page of `code` begins, counted from the page's end, if
+/// `code` begins with an instruction.
+pub fn overhang(code: &[u8]) -> usize {
+    let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
+    let mut instruction = Instruction::default();
+    while decoder.can_decode() && decoder.position() < PAGE {
+        let at = decoder.position();
+        decoder.decode_out(&mut instruction);
+        if instruction.is_invalid() && decoder.set_position(at + 1).is_err() {
+            break;
+        }
+    }
+    decoder.position().saturating_sub(PAGE)
+}
+
 /// The instructions that have been replaced, by the guest-physical address of their first byte.
 #[derive(Clone, Debug, Default)]
 pub struct Patches(BTreeMap<u64, Site>);
@@ -77,6 +162,21 @@ impl Patches {
     /// Remembers a replacement at `gpa`.
     pub fn insert(&mut self, gpa: u64, site: Site) {
         self.0.insert(gpa, site);
+    }
+
+    /// Forgets the replacements in `len` bytes at `gpa`.
+    pub fn remove(&mut self, gpa: u64, len: u64) -> Vec<(u64, Site)> {
+        self.0.extract_if(gpa..gpa + len, |_, _| true).collect()
+    }
+
+    /// Puts back into `code`, a copy of memory at `gpa`, what was there before.
+    pub fn undo(&self, gpa: u64, code: &mut [u8]) {
+        for (at, site) in self.0.range(gpa..gpa + code.len() as u64) {
+            let here = &mut code[(at - gpa) as usize..];
+            if self.original(*at, here) == Some(site) {
+                here[0] = site.original[0];
+            }
+        }
     }
 
     /// Number of instructions replaced.
@@ -93,9 +193,15 @@ impl Patches {
     /// was not replaced, or if the guest has since written other code there.
     pub fn original(&self, gpa: u64, now: &[u8]) -> Option<&Site> {
         let site = self.0.get(&gpa)?;
+        // Its end may lie on the next page, and another may have been replaced within it.
+        let unchanged = |(at, (was, is)): (u64, (&u8, &u8))| {
+            was == is || (*is == TRAP && self.0.contains_key(&(gpa + at)))
+        };
         let same = now.first() == Some(&TRAP)
-            // Its end may lie on the next page.
-            && site.original.iter().zip(now).skip(1).all(|(a, b)| a == b);
+            && (0..)
+                .zip(site.original.iter().zip(now))
+                .skip(1)
+                .all(unchanged);
         same.then_some(site)
     }
 }
@@ -138,6 +244,40 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn page_is_scanned_from_where_it_is_entered() {
+        // An address that looks like `mov eax, imm32` hides what follows from a plain sweep.
+        let mut page = vec![0x90; 4096];
+        page[..8].copy_from_slice(&[0xeb, 0x01, 0xb8, 0x9c, 0x9d, 0x8c, 0xc8, 0xc3]);
+        let sites = |entry| {
+            scan_page(&page, 0x7000, entry, 0)
+                .into_iter()
+                .map(|site| site.va)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sites(0), [0x7003, 0x7004, 0x7005]);
+        assert_eq!(sites(3), [0x7003, 0x7004, 0x7005]);
+        page[4095] = 0x9c;
+        assert_eq!(scan_page(&page, 0x7000, 0, 0).len(), 4);
+    }
+
+    #[test]
+    fn instruction_may_go_on_behind_the_page() {
+        let mut code = vec![0x90; 4096 + BEYOND];
+        code[4095..4098].copy_from_slice(&[0x0f, 0x01, 0x00]);
+        let sites = scan_page(&code, 0, 4000, 0);
+        assert_eq!(sites.len(), 1);
+        assert_eq!(sites[0].original, [0x0f, 0x01, 0x00]);
+        assert_eq!(overhang(&code), 2);
+        let mut patches = Patches::default();
+        patches.insert(4095, sites[0].clone());
+        code[4095] = TRAP;
+        patches.undo(0, &mut code);
+        assert_eq!(code[4095], 0x0f);
+        assert_eq!(patches.remove(0, 4096).len(), 1);
+        assert!(patches.is_empty());
     }
 
     #[test]

@@ -90,6 +90,8 @@ fuzz_target!(|data: &[u8]| {
                 let plain = walk(&ram, shadow.paging(), va, access);
                 match shadow.fault(&ram, va, access) {
                     Outcome::Fault(f) => assert_eq!(plain.err(), Some(f)),
+                    Outcome::Scan(gpa) => shadow.code_scanned(gpa),
+                    Outcome::Code(gpa) => shadow.code_written(gpa),
                     _ => assert!(plain.is_ok()),
                 }
             }

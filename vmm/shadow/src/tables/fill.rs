@@ -20,12 +20,17 @@ impl<T: TablePages> ShadowTables<T> {
         if !ram.is_ram(t.gpa & !(PAGE - 1), PAGE) {
             return Outcome::Mmio(t.gpa);
         }
+        match access.kind {
+            Kind::Fetch if !access.user && !self.is_code(t.gpa) => return Outcome::Scan(t.gpa),
+            Kind::Write if self.is_code(t.gpa) => return Outcome::Code(t.gpa),
+            _ => {}
+        }
         let traced = access.kind == Kind::Write && self.tracer.is_traced(t.gpa);
         if traced || self.is_monitor_slot(4, index(va, 4)) {
             return Outcome::Emulate(t.gpa);
         }
         self.stats.hidden_faults += 1;
-        self.fill(ram, va, &t, access.user);
+        self.fill(ram, va, &t, access);
         Outcome::Filled
     }
 
@@ -40,7 +45,7 @@ impl<T: TablePages> ShadowTables<T> {
         };
         let used = (t.level..=4).all(|l| t.entries[usize::from(l)] & A != 0);
         if used && ram.is_ram(t.gpa & !(PAGE - 1), PAGE) {
-            self.fill(ram, va, &t, access.user);
+            self.fill(ram, va, &t, access);
         }
     }
 
@@ -68,9 +73,9 @@ impl<T: TablePages> ShadowTables<T> {
         Ok(t)
     }
 
-    fn fill(&mut self, ram: &impl GuestRam, va: u64, t: &Translation, user_view: bool) {
+    fn fill(&mut self, ram: &impl GuestRam, va: u64, t: &Translation, access: Access) {
         self.stats.fills += 1;
-        while let Err(full) = self.try_fill(ram, va, t, user_view) {
+        while let Err(full) = self.try_fill(ram, va, t, access) {
             self.make_room(full);
         }
     }
@@ -80,12 +85,14 @@ impl<T: TablePages> ShadowTables<T> {
         ram: &impl GuestRam,
         va: u64,
         t: &Translation,
-        user_view: bool,
+        access: Access,
     ) -> Result<(), Full> {
-        let mut page = self.root(user_view)?;
+        let mut page = self.root(access.user)?;
         let slot = index(va, 4);
-        if !user_view && t.entries[4] & U != 0 && !t.user {
-            // A kernel page below a user entry: this slot cannot share the user's tables.
+        let fetch = access.kind == Kind::Fetch;
+        if !access.user && t.entries[4] & U != 0 && (!t.user || fetch) {
+            // Kernel pages or kernel code below a user entry: this slot cannot share the user's
+            // tables.
             self.pool.page_mut(page).private.set(slot, true);
         }
         for level in (t.level + 1..=4).rev() {
@@ -105,7 +112,7 @@ impl<T: TablePages> ShadowTables<T> {
             return Ok(());
         };
         if level == 1 {
-            let value = self.small(t.gpa & ADDRESS, bits);
+            let value = self.small(class, t.gpa & ADDRESS, bits);
             let i = index(va, 1);
             self.replace(page, i, value, Some(va));
             self.pool.page_mut(page).source[i] = entry;
@@ -141,14 +148,15 @@ impl<T: TablePages> ShadowTables<T> {
             // It was kept for others and may be older than this address may see.
             self.sync_tree(ram, to);
         }
-        if known.is_none() && role.class == Class::Split && role.level == 1 {
-            self.fill_split(ram, to, role.table);
+        if known.is_none() && role.class.is_split() && role.level == 1 {
+            self.fill_split(ram, to, role);
         }
         Ok(to)
     }
 
     /// A true entry for one 4 KiB page.
-    pub(super) fn small(&self, gpa: u64, bits: u64) -> u64 {
+    pub(super) fn small(&self, class: Class, gpa: u64, bits: u64) -> u64 {
+        let bits = self.guarded(class, gpa, bits);
         let traced = self.config.policy == Policy::Trace && self.tracer.is_traced(gpa);
         gpa | if traced { bits & !W } else { bits }
     }
@@ -159,6 +167,7 @@ impl<T: TablePages> ShadowTables<T> {
         self.config.large_pages
             && ram.is_ram(gpa, span(level))
             && (level == 2 || !trace)
+            && !self.code.any_in(gpa, span(level))
             && !(trace && self.tracer.any_traced(gpa, span(level)))
     }
 
@@ -177,13 +186,15 @@ impl<T: TablePages> ShadowTables<T> {
         let mut source = entry;
         loop {
             let i = index(va, level);
+            let class = self.pool.page(page).role.class;
             if level == 1 {
-                let value = self.small(base, bits);
+                let value = self.small(class, base, bits);
                 self.replace(page, i, value, Some(va));
                 return Ok(());
             }
             if self.may_be_large(ram, base, level) {
                 // Several addresses of the page may be cached.
+                let bits = Self::without_code(class, bits);
                 self.replace(page, i, base | bits | PS, None);
                 self.pool.page_mut(page).source[i] = source;
                 return Ok(());
@@ -191,7 +202,9 @@ impl<T: TablePages> ShadowTables<T> {
             let role = Role {
                 table: base,
                 level: level - 1,
-                class: Class::Split,
+                class: Class::Split {
+                    kernel: class.is_kernel(),
+                },
             };
             page = self.link(ram, page, i, role, bits & !D, source)?;
             level -= 1;
@@ -201,11 +214,11 @@ impl<T: TablePages> ShadowTables<T> {
         }
     }
 
-    fn fill_split(&mut self, ram: &impl GuestRam, page: u32, base: u64) {
+    fn fill_split(&mut self, ram: &impl GuestRam, page: u32, role: Role) {
         for i in 0..512 {
-            let gpa = base + PAGE * i as u64;
+            let gpa = role.table + PAGE * i as u64;
             if ram.is_ram(gpa, PAGE) {
-                let value = self.small(gpa, P | W | U | A | D);
+                let value = self.small(role.class, gpa, P | W | U | A | D);
                 self.replace(page, i, value, None);
                 self.stats.prefills += 1;
             }
@@ -237,7 +250,7 @@ impl<T: TablePages> ShadowTables<T> {
         let gpa = entry & ADDRESS;
         match rights(&self.paging.mode, role.class, entry, true) {
             Some(bits) if !self.paging.mode.is_reserved(entry, 1) && ram.is_ram(gpa, PAGE) => {
-                self.small(gpa, bits)
+                self.small(role.class, gpa, bits)
             }
             _ => 0,
         }

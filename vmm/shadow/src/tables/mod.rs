@@ -21,8 +21,9 @@
 //!
 //! One concept a file: [`entry`] bits, [`memory`] the outside, [`walk`] the guest's tables, `role`
 //! what a table page stands for, `pool` the pages, `fill` hidden faults, `sync` INVLPG and CR3
-//! loads, `trace` reverse maps, `evict` making room.
+//! loads, `trace` reverse maps, `code` what the kernel may execute, `evict` making room.
 
+mod code;
 pub mod entry;
 mod evict;
 mod fill;
@@ -37,6 +38,7 @@ pub mod walk;
 
 use std::collections::HashMap;
 
+use code::CodeFrames;
 use entry::{P, W};
 use memory::{Edit, Flush, GuestRam, TablePages};
 use pool::Pool;
@@ -102,6 +104,12 @@ pub enum Outcome {
     /// A write to a guest table that is being traced, or an access to the slot that the monitor
     /// hides: emulate the instruction; writes of traced tables go to [`ShadowTables::wrote`].
     Emulate(u64),
+    /// The kernel fetches from a page that has not been scanned: scan it, say so to
+    /// [`ShadowTables::code_scanned`], ask again.
+    Scan(u64),
+    /// A write to scanned kernel code: say so to [`ShadowTables::code_written`] and ask again, or
+    /// emulate the instruction if it lies on the very page.
+    Code(u64),
 }
 
 /// Counters since the beginning.
@@ -162,6 +170,7 @@ pub struct ShadowTables<T> {
     roots: Vec<Root>,
     clock: u64,
     tracer: Tracer,
+    code: CodeFrames,
     flush: Flush,
     stats: Stats,
 }
@@ -181,6 +190,7 @@ impl<T: TablePages> ShadowTables<T> {
             roots: Vec::new(),
             clock: 0,
             tracer: Tracer::default(),
+            code: CodeFrames::default(),
             flush: Flush::None,
             stats: Stats::default(),
         }
@@ -261,7 +271,7 @@ impl<T: TablePages> ShadowTables<T> {
         self.stats.tables_built += 1;
         self.roles.insert(role, page);
         if self.config.policy == Policy::Trace
-            && role.class != Class::Split
+            && !role.class.is_split()
             && self.tracer.start(role.table)
         {
             self.write_protect(role.table);
@@ -351,7 +361,7 @@ impl<T: TablePages> ShadowTables<T> {
         }
         self.flush = Flush::All;
         self.roles.remove(&role);
-        if self.config.policy == Policy::Trace && role.class != Class::Split {
+        if self.config.policy == Policy::Trace && !role.class.is_split() {
             self.tracer.stop(role.table);
         }
         self.pool.free(page);

@@ -15,7 +15,22 @@ pub(super) enum Class {
         user: bool,
     },
     /// A large guest page in smaller pieces; `table` is the first frame of what it maps.
-    Split,
+    Split {
+        /// For a page of class `Kernel`.
+        kernel: bool,
+    },
+}
+
+impl Class {
+    /// Whether only the kernel's view uses it.
+    pub(super) fn is_kernel(self) -> bool {
+        matches!(self, Class::Kernel { .. } | Class::Split { kernel: true })
+    }
+
+    /// Whether it is a large page in pieces.
+    pub(super) fn is_split(self) -> bool {
+        matches!(self, Class::Split { .. })
+    }
 }
 
 /// The name of a table page: there is at most one of each.
@@ -60,7 +75,7 @@ pub(super) fn rights(mode: &Mode, class: Class, entry: u64, leaf: bool) -> Optio
             entry & W != 0 || !mode.wp,
             entry & NX != 0 || (leaf && mode.smep && user && entry & U != 0),
         ),
-        Class::Split => (true, false),
+        Class::Split { .. } => (true, false),
     };
     let mut bits = P | U | A;
     if leaf {
@@ -84,10 +99,8 @@ pub(super) fn child(mode: &Mode, role: Role, private: bool, entry: u64) -> Optio
         Class::Kernel { user } => {
             let user = user && entry & U != 0;
             if role.level == 4 && user && mode.wp && !private {
-                // Everything below is for user mode: SMEP forbids the kernel to fetch from it.
-                if mode.smep {
-                    bits |= NX;
-                }
+                // Everything below is for user mode, and unscanned: the kernel does not fetch from it.
+                bits |= NX;
                 Class::User
             } else {
                 Class::Kernel { user }

@@ -45,7 +45,7 @@ impl<T: TablePages> ShadowTables<T> {
     fn sync_below(&mut self, ram: &impl GuestRam, page: u32, lowest: u8) {
         let p = self.pool.page_mut(page);
         let level = p.role.level;
-        if p.synced == self.clock || level < lowest || p.role.class == Class::Split {
+        if p.synced == self.clock || level < lowest || p.role.class.is_split() {
             return;
         }
         p.synced = self.clock;
@@ -66,7 +66,7 @@ impl<T: TablePages> ShadowTables<T> {
     fn sync_path(&mut self, ram: &impl GuestRam, mut page: u32, va: u64) {
         for level in (1..=4u8).rev() {
             let i = index(va, level);
-            if self.is_monitor_slot(level, i) || self.pool.page(page).role.class == Class::Split {
+            if self.is_monitor_slot(level, i) || self.pool.page(page).role.class.is_split() {
                 return;
             }
             self.sync_entry(ram, page, i);
@@ -128,12 +128,14 @@ impl<T: TablePages> ShadowTables<T> {
         };
         let base = now & ADDRESS & !(span(role.level) - 1);
         if self.may_be_large(ram, base, role.level) {
-            return base | bits | PS;
+            return base | Self::without_code(role.class, bits) | PS;
         }
         let split = Role {
             table: base,
             level: role.level - 1,
-            class: Class::Split,
+            class: Class::Split {
+                kernel: role.class.is_kernel(),
+            },
         };
         if self.leads_to(role.level, old, split) {
             (old & ADDRESS) | (bits & !super::entry::D)

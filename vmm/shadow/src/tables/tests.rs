@@ -326,12 +326,17 @@ impl Machine {
 
     /// One access of the guest, to its end.
     fn access(&mut self, va: u64, access: Access) {
-        for _ in 0..6 {
+        for _ in 0..8 {
             self.enter(access.user);
             let found = self.hardware(va);
             if Self::allows(found, access.kind) {
                 let gpa = found.map(|f| f.0).unwrap_or_default();
                 assert!(self.legal(va, gpa, access), "{va:#x} → {gpa:#x} {access:?}");
+                match access.kind {
+                    Kind::Fetch if !access.user => assert!(self.shadow.is_code(gpa)),
+                    Kind::Write => assert!(!self.shadow.is_code(gpa)),
+                    _ => {}
+                }
                 return;
             }
             // A processor throws away a cached translation that faults.
@@ -350,6 +355,16 @@ impl Machine {
                 Outcome::Emulate(gpa) => {
                     assert!(index(va, 4) == MONITOR || self.config.policy == Policy::Trace);
                     return assert_eq!(plain, Ok(gpa));
+                }
+                Outcome::Scan(gpa) => {
+                    assert!(access.kind == Kind::Fetch && !access.user);
+                    assert_eq!(plain, Ok(gpa));
+                    self.shadow.code_scanned(gpa);
+                }
+                Outcome::Code(gpa) => {
+                    assert_eq!(access.kind, Kind::Write);
+                    assert_eq!(plain, Ok(gpa));
+                    self.shadow.code_written(gpa);
                 }
             }
         }
@@ -479,6 +494,14 @@ fn run(seed: u64, policy: Policy, steps: u64) {
                 let va = random_va(&mut rng);
                 m.shadow
                     .prefetch(&m.ram, va, random_access(&mut rng, &mut user));
+            }
+            15 if rng.one_in(4) => {
+                let gpa = rng.below(RAM / PAGE) * PAGE;
+                if rng.one_in(2) {
+                    m.shadow.code_scanned(gpa);
+                } else {
+                    m.shadow.code_written(gpa);
+                }
             }
             14 if rng.one_in(4) => {
                 m.shadow.give_up((1 + rng.below(TABLES)) * PAGE);

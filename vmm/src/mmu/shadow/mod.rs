@@ -85,6 +85,10 @@ pub struct Counters {
     pub mmio: u64,
     /// Writes to traced tables.
     pub traced: u64,
+    /// Pages of kernel code scanned when they were first executed.
+    pub code_scans: u64,
+    /// Writes to scanned code.
+    pub code_writes: u64,
     /// Times that ring 3 had to be interrupted.
     pub kicks: u64,
     /// Ways back that took a list.
@@ -173,6 +177,7 @@ impl Mmu for Shadow {
             inbox: Arc::clone(&self.inbox),
             operations: Vec::new(),
             patches: Patches::default(),
+            tails: Default::default(),
             stop: None,
             cpuid: cpuid.clone(),
             true_cr: World::true_registers(&cpu),
@@ -269,6 +274,8 @@ impl Mmu for Shadow {
             ("interrupt_traps", c.interrupt_traps),
             ("mmio", c.mmio),
             ("traced_writes", c.traced),
+            ("code_scans", c.code_scans),
+            ("code_writes", c.code_writes),
             ("kicks", c.kicks),
             ("chains", c.chains),
             ("root_loads", c.roots),

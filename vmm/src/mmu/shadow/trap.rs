@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use gnomon_shadow::cpu::{VirtCpu, flag, reg};
 use gnomon_shadow::deliver::{Event, Exception, deliver, has_error_code, vector};
 use gnomon_shadow::emulate::{self, Platform, Step, enter_syscall, execute, fetch, traps_in_ring3};
-use gnomon_shadow::patch::is_sensitive;
+use gnomon_shadow::patch::{BEYOND, is_sensitive};
 use gnomon_shadow::tables::Outcome;
-use gnomon_shadow::tables::walk::{Access, Kind};
+use gnomon_shadow::tables::entry::PAGE;
+use gnomon_shadow::tables::walk::{Access, Kind, walk};
 use iced_x86::{Instruction, Mnemonic};
 
 use super::Counters;
@@ -161,8 +162,24 @@ impl Guest {
 
     fn page_fault(&mut self, out: &mut Outside<'_>, va: u64, error: u32) -> Result<(), Stop> {
         let access = Access::from_error(error, self.cpu.is_user());
-        let world = &mut *out.world;
-        match world.tables.fault(&world.ram, va, access) {
+        let mut outcome = out.world.fault(va, access);
+        if let Outcome::Scan(gpa) = outcome {
+            self.counters.code_scans += 1;
+            out.world.scan(va, gpa);
+            outcome = out.world.fault(va, access);
+        }
+        if let Outcome::Code(gpa) = outcome {
+            self.counters.code_writes += 1;
+            // It would be made executable for the instruction and writable for its write in turn.
+            if !self.cpu.is_user() && self.executes_from(out, gpa) {
+                return self.emulate(out);
+            }
+            out.world.unscan(gpa);
+            outcome = out.world.fault(va, access);
+        }
+        match outcome {
+            // Just dealt with.
+            Outcome::Scan(_) | Outcome::Code(_) => Ok(()),
             Outcome::Filled => {
                 self.counters.hidden += 1;
                 let place = (self.cpu.rip, va);
@@ -199,6 +216,19 @@ impl Guest {
                 }
             }
         }
+    }
+
+    /// Whether the kernel's instruction at RIP lies, in whole or in part, on the page at `gpa`.
+    fn executes_from(&self, out: &Outside<'_>, gpa: u64) -> bool {
+        let access = Access {
+            kind: Kind::Fetch,
+            user: false,
+        };
+        let world = &*out.world;
+        [self.cpu.rip, self.cpu.rip.wrapping_add(BEYOND as u64)]
+            .into_iter()
+            .filter_map(|va| walk(&world.ram, world.tables.paging(), va, access).ok())
+            .any(|t| (t.gpa ^ gpa) < PAGE)
     }
 
     fn protection_fault(
