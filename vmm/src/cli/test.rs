@@ -60,6 +60,11 @@ pub struct Args {
     #[arg(long, visible_alias = "nocapture")]
     no_capture: bool,
 
+    /// Run the tests of this program instead: an ordinary static one that names its tests when it is
+    /// called with --list, and runs one when it is called with its name
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+
     /// Memory of the guest, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     mem: u64,
@@ -75,7 +80,7 @@ pub struct Args {
 
     /// Instead of the guest's tests, boot this kernel, an ELF file, which reports by the
     /// isa-debug-exit port (0xf4) and the serial port
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "oracle", "junit", "exact", "skip"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "oracle", "junit", "exact", "skip", "program"])]
     kernel: Option<PathBuf>,
 
     /// With --kernel: the exit status of the debug port that means success, (VALUE << 1) | 1
@@ -95,7 +100,7 @@ pub fn run(args: Args) -> Result<u8, String> {
         skip: args.skip,
     };
     if args.list {
-        testing::list(&filter)?;
+        testing::list(&filter, args.program.as_deref())?;
         return Ok(0);
     }
     let mut machine = Machine {
@@ -103,11 +108,12 @@ pub fn run(args: Args) -> Result<u8, String> {
         options: Vec::new(),
     };
     if !args.cmdline.is_empty() {
-        machine.options = vec!["--cmdline".into(), args.cmdline];
+        machine.options = vec!["--cmdline".into(), args.cmdline.into()];
     }
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let all_well = testing::run(&Options {
         filter,
+        program: args.program,
         modes,
         oracle: args.oracle,
         limit: args.timeout,

@@ -1,8 +1,9 @@
 //! Which tests there are, and which are wanted.
 
+use std::fmt::Display;
 use std::process::Command;
 
-use super::files::HostFiles;
+use super::programs::Programs;
 
 /// A test that the guest's program has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +14,19 @@ pub struct Test {
     pub guest_only: bool,
 }
 
-/// All tests of the guest's program, which tells them itself: it is an ordinary program.
+/// All tests of the program, which tells them itself: it is an ordinary program.
 ///
 /// # Errors
 /// The host cannot run it.
-pub fn all(files: &HostFiles) -> Result<Vec<Test>, String> {
-    let output = Command::new(files.tests())
+pub fn all(programs: &Programs) -> Result<Vec<Test>, String> {
+    let program = programs.tests();
+    let failed = |why: &dyn Display| format!("{} --list: {why}", program.display());
+    let output = Command::new(&program)
         .arg("--list")
         .output()
-        .map_err(|error| format!("cannot run the guest's tests to list them: {error}"))?;
+        .map_err(|error| failed(&error))?;
     if !output.status.success() {
-        return Err(format!("cannot list the guest's tests: {}", output.status));
+        return Err(failed(&output.status));
     }
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))
 }

@@ -17,15 +17,15 @@
 
 mod catalogue;
 mod course;
-mod files;
 mod junit;
 mod oracle;
+mod programs;
 mod progress;
 mod result;
 mod run;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use catalogue::Filter;
@@ -36,7 +36,7 @@ use crate::mode::Mode;
 use crate::tell;
 use catalogue::Test;
 use course::Course;
-use files::HostFiles;
+use programs::Programs;
 use result::{Counts, Finished};
 use run::Run;
 
@@ -48,6 +48,8 @@ pub const HOST: &str = "host";
 pub struct Options {
     /// Which tests.
     pub filter: Filter,
+    /// A program that holds other tests than the guest's own.
+    pub program: Option<PathBuf>,
     /// In which modes.
     pub modes: Vec<Mode>,
     /// On this Linux, too.
@@ -62,12 +64,12 @@ pub struct Options {
     pub junit: Option<PathBuf>,
 }
 
-/// Print the names of the tests that `filter` wants.
+/// Print the names of the tests that `filter` wants, of those in the guest's program or in `own`.
 ///
 /// # Errors
 /// One line that says what is wrong.
-pub fn list(filter: &Filter) -> Result<(), String> {
-    for test in filter.select(catalogue::all(&HostFiles::new()?)?)? {
+pub fn list(filter: &Filter, own: Option<&Path>) -> Result<(), String> {
+    for test in filter.select(catalogue::all(&Programs::new(own)?)?)? {
         tell::out(format_args!("{}\n", test.name));
     }
     Ok(())
@@ -79,8 +81,8 @@ pub fn list(filter: &Filter) -> Result<(), String> {
 /// One line that says what keeps the tests from being run.
 pub fn run(options: &Options) -> Result<bool, String> {
     let started = Instant::now();
-    let files = HostFiles::new()?;
-    let tests = options.filter.select(catalogue::all(&files)?)?;
+    let programs = Programs::new(options.program.as_deref())?;
+    let tests = options.filter.select(catalogue::all(&programs)?)?;
     let mut places: Vec<_> = options.modes.iter().map(Mode::to_string).collect();
     places.extend(options.oracle.then(|| HOST.to_owned()));
     let style = options.style;
@@ -91,7 +93,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         tell::out(format_args!("{}", style.test(&finished)));
         results.push(finished);
     };
-    let outcome = run_everywhere(options, &files, &tests, &mut each);
+    let outcome = run_everywhere(options, &programs, &tests, &mut each);
     let time = started.elapsed();
     if let Some(path) = &options.junit {
         std::fs::write(path, junit::document(&results, time))
@@ -109,7 +111,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
 
 fn run_everywhere(
     options: &Options,
-    files: &HostFiles,
+    programs: &Programs,
     tests: &[Test],
     each: &mut dyn FnMut(Finished),
 ) -> Result<(), String> {
@@ -119,7 +121,8 @@ fn run_everywhere(
         wanted.map(|test| test.name.clone()).collect()
     };
     for mode in &options.modes {
-        let start = |names: &[String]| Run::guest(&options.machine, mode, names, options.limit);
+        let start =
+            |names: &[String]| Run::guest(&options.machine, programs, mode, names, options.limit);
         Course {
             place: mode.to_string(),
             start: &start,
@@ -130,7 +133,7 @@ fn run_everywhere(
     if options.oracle {
         Course {
             place: HOST.into(),
-            start: &|names| Run::host(files, names, options.limit),
+            start: &|names| Run::host(programs, names, options.limit),
             limit,
         }
         .run(&names(&|test| !test.guest_only), each)?;

@@ -1,5 +1,6 @@
 //! A process that runs tests and reports: a guest, or the runner on the host.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::files::{HostFiles, TESTS};
+use super::programs::Programs;
 use crate::mode::Mode;
 
 /// How long a guest that has been told to stop may take.
@@ -42,7 +43,7 @@ pub struct Machine {
     /// Memory in MiB.
     pub mem_mib: u64,
     /// Further options of `gnomon run`.
-    pub options: Vec<String>,
+    pub options: Vec<OsString>,
 }
 
 impl Run {
@@ -52,6 +53,7 @@ impl Run {
     /// The host cannot start it.
     pub fn guest(
         machine: &Machine,
+        programs: &Programs,
         mode: &Mode,
         names: &[String],
         limit: u64,
@@ -66,9 +68,10 @@ impl Run {
             .args(mode.options())
             .args(["--mem", &machine.mem_mib.to_string()])
             .args(&machine.options)
+            .args(programs.options())
             .args(["--console", &format!("/proc/self/fd/{fd}")])
             .args(["--", "test-runner", "-b", "-t", &limit.to_string()])
-            .args([REPORT, TESTS])
+            .args([REPORT, programs.tests_in_guest()])
             .stdout(Stdio::null());
         // SAFETY: fcntl is async-signal-safe, and the descriptor is open until the child runs.
         unsafe {
@@ -86,14 +89,14 @@ impl Run {
     ///
     /// # Errors
     /// The host cannot start the runner.
-    pub fn host(files: &HostFiles, names: &[String], limit: u64) -> Result<Self, String> {
+    pub fn host(programs: &Programs, names: &[String], limit: u64) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("cannot run tests on this Linux: {error}");
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut command = Command::new(files.runner());
+        let mut command = Command::new(programs.runner());
         command
             .args(["test-runner", "-t", &limit.to_string(), "/dev/stdout"])
-            .arg(files.tests())
-            .env("TMPDIR", files.directory())
+            .arg(programs.tests())
+            .env("TMPDIR", programs.directory())
             .stdout(writer);
         Self::start(command, reader, names).map_err(failed)
     }

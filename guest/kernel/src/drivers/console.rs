@@ -300,13 +300,14 @@ impl Console {
         Some((columns, rows))
     }
 
-    /// Write all of `buf`. EFAULT, or ERESTARTSYS if a signal comes before the first byte.
-    pub fn write(&self, buf: &mut WriteBuf<'_>) -> KResult<usize> {
+    /// Write all of `buf`; `at_once`: nothing is gathered, the device has it all in the end. EFAULT, or
+    /// ERESTARTSYS if a signal comes before the first byte.
+    pub fn write(&self, buf: &mut WriteBuf<'_>, at_once: bool) -> KResult<usize> {
         self.flush_others();
         let _writer = self.writer.lock();
         let mut written = 0;
         while buf.remaining() > 0 {
-            match self.write_chunk(buf) {
+            match self.write_chunk(buf, at_once) {
                 Ok(n) => written += n,
                 Err(e) if written == 0 => return Err(e),
                 Err(_) => break,
@@ -316,8 +317,9 @@ impl Console {
     }
 
     /// Take a part of `buf`; the writers' lock is held.
-    fn write_chunk(&self, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let busy = crate::time::now_ns() - self.sent_ns.load(Ordering::Relaxed) < GATHER_NS;
+    fn write_chunk(&self, buf: &mut WriteBuf<'_>, at_once: bool) -> KResult<usize> {
+        let busy =
+            !at_once && crate::time::now_ns() - self.sent_ns.load(Ordering::Relaxed) < GATHER_NS;
         let mut output = match self.take_gathered() {
             Some(gathered) => gathered,
             None => Gathered {

@@ -337,8 +337,6 @@ struct Stream {
     console: Arc<Console>,
 }
 
-/// Wait until all output is out, `ioctl_tty(2)`: what `tcdrain(3)` asks for.
-const TCSBRK: u32 = 0x5409;
 /// Bytes that can be read at once, `ioctl(2)`.
 const FIONREAD: u32 = 0x541b;
 
@@ -347,8 +345,8 @@ impl FileOps for Stream {
         self.console.read(buf, file.nonblocking())
     }
 
-    fn write(&self, _file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        self.console.write(buf)
+    fn write(&self, file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
+        self.console.write(buf, file.flags().has(OpenFlags::DSYNC))
     }
 
     fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> PollEvents {
@@ -362,10 +360,6 @@ impl FileOps for Stream {
 
     fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> KResult<usize> {
         match cmd {
-            TCSBRK if arg != 0 => {
-                self.console.flush();
-                Ok(0)
-            }
             FIONREAD => {
                 write_user(arg, &(self.console.available() as u32))?;
                 Ok(0)

@@ -51,7 +51,8 @@ pub struct Request {
 /// Run another program in the running process. `frame` gets the registers that it starts with.
 ///
 /// # Errors
-/// ENOENT, EACCES, ENOEXEC, ENOMEM, E2BIG, ELOOP, EIO: the old program goes on.
+/// ENOENT, EACCES, ENOEXEC, ENOMEM, E2BIG, ELOOP, EIO: the old program goes on, unless its end has
+/// begun.
 pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     let mut start = [0; START];
     let mut scripts = 0;
@@ -111,7 +112,11 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
         .and_then(|()| stack::build(&space, &program));
     let image = match filled {
         Ok(image) => image,
-        Err(_) => exit::exit_group(signal::SIGSEGV),
+        Err(errno) => {
+            // Ends before it comes back to ring 3.
+            exit::begin_group_exit(signal::SIGSEGV);
+            return Err(errno);
+        }
     };
     *process.image.lock() = image;
     *process.creds.lock() = creds;

@@ -19,15 +19,19 @@ use crate::{fs, power, sched, tty};
 /// End the whole process with a wait status (`wait(2)`: exit status in bits 8 to 15, or the number
 /// of a signal, with 0x80 for a core image).
 pub fn exit_group(status: u32) -> ! {
-    let process = &*current().process;
-    {
-        let mut signals = process.signals.lock();
-        if signals.exiting.is_none() {
-            signals.exiting = Some(status);
-            signal::wake_exiting(process);
-        }
-    }
+    begin_group_exit(status);
     exit_thread(status)
+}
+
+/// As [`exit_group`], but the running thread ends where it would return to ring 3: what its call holds
+/// is given back before.
+pub(super) fn begin_group_exit(status: u32) {
+    let process = &*current().process;
+    let mut signals = process.signals.lock();
+    if signals.exiting.is_none() {
+        signals.exiting = Some(status);
+        signal::wake_exiting(process);
+    }
 }
 
 /// End the running thread; with the last one the process ends, with `status` unless the end of the

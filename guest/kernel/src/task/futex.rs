@@ -63,6 +63,16 @@ struct Entry {
 
 static TABLE: [SpinLock<Vec<Entry>>; BUCKETS] = [const { SpinLock::new(Vec::new()) }; BUCKETS];
 
+/// Give back the room that empty buckets keep for the next sleepers.
+pub fn shrink() {
+    for bucket in &TABLE {
+        let mut bucket = bucket.lock();
+        if bucket.is_empty() {
+            *bucket = Vec::new();
+        }
+    }
+}
+
 /// Take a sleeper out; false: a wake was quicker.
 fn leave(sleeper: &Arc<Sleeper>) -> bool {
     loop {

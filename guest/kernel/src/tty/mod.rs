@@ -281,7 +281,7 @@ impl Tty {
             };
             out.clear();
             self.discipline.lock().process_output(&chunk[..n], &mut out);
-            if let Err(e) = self.console.write(&mut WriteBuf::kernel(&out)) {
+            if let Err(e) = self.console.write(&mut WriteBuf::kernel(&out), false) {
                 return if written > 0 { Ok(written) } else { Err(e) };
             }
             written += n;

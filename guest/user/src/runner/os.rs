@@ -84,13 +84,6 @@ pub fn output_pipe() -> io::Result<(i32, i32)> {
     Ok((reader, writer))
 }
 
-/// Waits until what was written to a terminal or console has gone out.
-pub fn drain_output(fd: i32) {
-    // Pipes and files hold nothing back: they refuse, and nothing is lost by it.
-    // SAFETY: no preconditions.
-    unsafe { libc::tcdrain(fd) };
-}
-
 /// A child that has ended, if there is one, with its wait status; Err(ECHILD): there are no children.
 pub fn reap() -> io::Result<Option<(Pid, sys::Wait)>> {
     sys::waitpid(-1, libc::WNOHANG)

@@ -107,6 +107,7 @@ pub static ROOT: Directory = Directory {
             "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
         }),
         directory("sys", &SYS),
+        setting("sysrq-trigger", String::new, sysrq),
         directory("sysvipc", &super::ipc::SYSVIPC),
         text("uptime", uptime),
         text("version", version),
@@ -190,8 +191,18 @@ fn with_newline(mut text: String) -> String {
     text
 }
 
+/// What root may ask of the kernel by a letter (Documentation/admin-guide/sysrq.rst): `c` crashes it,
+/// to see what becomes of that; `s` writes everything back.
+fn sysrq(text: &str) -> KResult<()> {
+    match text.bytes().next() {
+        Some(b'c') => panic!("sysrq: a crash was asked for"),
+        Some(b's') => crate::fs::sync_all(),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// What is dropped (`proc_sys_vm(5)`): with 1 clean file pages, with 2 names and inodes that nobody
-/// uses, with 3 both. Everything is written back first, so that it is clean.
+/// uses and other things that the kernel's heap keeps for the next time, with 3 both. Everything is written back first, so that it is clean.
 fn drop_caches(text: &str) -> KResult<()> {
     let (pages, names) = match text {
         "1" => (true, false),
@@ -206,6 +217,7 @@ fn drop_caches(text: &str) -> KResult<()> {
     if names {
         crate::fs::drop_unused();
         crate::fs::ext2fs::drop_metadata();
+        task::futex::shrink();
     }
     Ok(())
 }
