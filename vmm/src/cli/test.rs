@@ -52,6 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 
+    /// Guests that run at once; as many as there are processors, unless this says otherwise
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+
     /// Show only what fails
     #[arg(short, long)]
     quiet: bool,
@@ -117,6 +121,7 @@ pub fn run(args: Args) -> Result<u8, String> {
         modes,
         oracle: args.oracle,
         limit: args.timeout,
+        jobs: args.jobs.map_or_else(processors, usize::from),
         machine,
         style: Style {
             colour,
@@ -126,6 +131,10 @@ pub fn run(args: Args) -> Result<u8, String> {
         junit: args.junit,
     })?;
     Ok(u8::from(!all_well))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Run the kernel in each mode; the first status that is not 0. With several modes each is a run of

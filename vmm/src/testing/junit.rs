@@ -13,7 +13,6 @@ pub fn document(results: &[Finished], time: Duration) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     element(&mut text, "testsuites", "gnomon", results.iter(), time);
     let mut places: Vec<&str> = results.iter().map(|test| test.place.as_str()).collect();
-    places.dedup();
     places.sort_unstable();
     places.dedup();
     for place in places {

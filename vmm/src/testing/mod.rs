@@ -3,7 +3,7 @@
 //! ```text
 //!  /bin/guest-tests --list ──► names, filtered
 //!                                │
-//!         ┌──────────────────────┴── for each mode ────────────────────────┐
+//!         ┌──────────────── shares: for each mode, several at once ────────┐
 //!         ▼                                                                ▼
 //!  gnomon run -- test-runner … /dev/hvc2 /bin/guest-tests          on the host: the same runner
 //!         │ a console of its own: lines of gnomon_abi::test_report         │ a pipe
@@ -23,10 +23,11 @@ mod programs;
 mod progress;
 mod result;
 mod run;
+mod shares;
 mod show;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use catalogue::Filter;
 pub use run::Machine;
@@ -34,11 +35,8 @@ pub use show::Style;
 
 use crate::mode::Mode;
 use crate::tell;
-use catalogue::Test;
-use course::Course;
 use programs::Programs;
 use result::{Counts, Finished};
-use run::Run;
 
 /// The name of the host among the places.
 pub const HOST: &str = "host";
@@ -56,6 +54,8 @@ pub struct Options {
     pub oracle: bool,
     /// How long a test may take, in seconds.
     pub limit: u64,
+    /// How many guests run at once.
+    pub jobs: usize,
     /// How guests are started.
     pub machine: Machine,
     /// How results are shown.
@@ -93,8 +93,11 @@ pub fn run(options: &Options) -> Result<bool, String> {
         tell::out(format_args!("{}", style.test(&finished)));
         results.push(finished);
     };
-    let outcome = run_everywhere(options, &programs, &tests, &mut each);
+    let outcome = shares::run(options, &programs, &tests, &mut each);
     let time = started.elapsed();
+    let place = |name: &str| places.iter().position(|place| place == name);
+    let number = |name: &str| tests.iter().position(|test| test.name == name);
+    results.sort_by_key(|test| (place(&test.place), number(&test.name)));
     if let Some(path) = &options.junit {
         std::fs::write(path, junit::document(&results, time))
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
@@ -107,36 +110,4 @@ pub fn run(options: &Options) -> Result<bool, String> {
         tell::out(format_args!("{text}"));
     }
     Ok(Counts::of(&results).failed == 0)
-}
-
-fn run_everywhere(
-    options: &Options,
-    programs: &Programs,
-    tests: &[Test],
-    each: &mut dyn FnMut(Finished),
-) -> Result<(), String> {
-    let limit = Duration::from_secs(options.limit);
-    let names = |wanted: &dyn Fn(&Test) -> bool| -> Vec<String> {
-        let wanted = tests.iter().filter(|test| wanted(test));
-        wanted.map(|test| test.name.clone()).collect()
-    };
-    for mode in &options.modes {
-        let start =
-            |names: &[String]| Run::guest(&options.machine, programs, mode, names, options.limit);
-        Course {
-            place: mode.to_string(),
-            start: &start,
-            limit,
-        }
-        .run(&names(&|_| true), each)?;
-    }
-    if options.oracle {
-        Course {
-            place: HOST.into(),
-            start: &|names| Run::host(programs, names, options.limit),
-            limit,
-        }
-        .run(&names(&|test| !test.guest_only), each)?;
-    }
-    Ok(())
 }
