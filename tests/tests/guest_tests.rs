@@ -26,12 +26,12 @@ const TESTS: &str = r#"#!/bin/sh
 case $1 in
 --list)
     for name in good::passes good::says_a_lot good::also_passes odd::is_skipped bad::fails \
-        bad::is_killed bad::hangs bad::leaves_a_file bad::leaves_a_process bad::crashes_the_kernel \
-        bad::sleeps odd::wants_linux odd::expects_the_guest
+        bad::is_killed bad::hangs bad::leaves_a_file bad::leaves_a_process bad::sleeps \
+        odd::wants_linux odd::expects_the_guest
     do
         echo $name
     done
-    printf 'guest::knows_the_console\tguest\n'
+    printf '%s\tguest\n' guest::crashes_the_kernel guest::knows_the_console
     ;;
 good::*) test "$(ls)" = "" && echo in its own directory >here ;;
 odd::is_skipped) echo not today >&2; exit 77 ;;
@@ -40,7 +40,7 @@ bad::is_killed) kill -SEGV $$ ;;
 bad::hangs) (sleep 1000 & sleep 1000) & sleep 1000 ;;
 bad::leaves_a_file) echo lost >/dev/shm/lost-$$ ;;
 bad::leaves_a_process) sleep 1000 & ;;
-bad::crashes_the_kernel) echo c >/proc/sysrq-trigger ;;
+guest::crashes_the_kernel) echo c >/proc/sysrq-trigger ;;
 bad::sleeps) sleep 30 ;;
 odd::wants_linux) test -d /sys/module ;;
 odd::expects_the_guest | guest::knows_the_console) test -c /dev/hvc2 ;;
@@ -165,7 +165,7 @@ fn what_a_test_leaves_is_found(mode: Mode) {
     assert_line(&finished, &format!("LOST {mode} bad::leaves_a_process"));
     let text = finished.text();
     assert!(
-        text.contains("lost 1 pages") && text.contains("lost 1 processes"),
+        text.contains("lost 1 page") && text.contains("lost 1 process\n"),
         "{text}"
     );
     assert_line(&finished, &format!("PASS {mode} good::also_passes"));
@@ -174,7 +174,7 @@ fn what_a_test_leaves_is_found(mode: Mode) {
 fn panic_names_the_test_and_the_rest_continue(mode: Mode) {
     let finished = Program::new().run(mode, &["passes", "crashes"]);
     assert_eq!(finished.end, End::Status(1), "{}", finished.errors());
-    assert_line(&finished, &format!("DIED {mode} bad::crashes_the_kernel"));
+    assert_line(&finished, &format!("DIED {mode} guest::crashes_the_kernel"));
     assert_line(
         &finished,
         "the guest ended while it ran: the guest kernel panicked",

@@ -53,7 +53,7 @@ impl Progress {
             }
             Some(Record::Lost { count, what }) => {
                 if let Some(running) = &mut self.running {
-                    running.losses.push(format!("{count} {what}"));
+                    running.losses.push(loss(count, what));
                 }
             }
             Some(Record::End {
@@ -85,6 +85,17 @@ impl Progress {
             time,
             output: String::from_utf8_lossy(&running.output).into_owned(),
         })
+    }
+}
+
+/// A loss in words.
+fn loss(count: u64, what: &str) -> String {
+    match (count, what.split_once('-')) {
+        (1, Some(("objects", size))) => format!("1 object of {size} bytes"),
+        (_, Some(("objects", size))) => format!("{count} objects of {size} bytes"),
+        (1, _) if what == "processes" => "1 process".into(),
+        (1, _) => format!("1 {}", what.strip_suffix('s').unwrap_or(what)),
+        _ => format!("{count} {what}"),
     }
 }
 
@@ -125,6 +136,14 @@ mod tests {
             &["begin a::b", "lost 3 pages", "end a::b passed 1"],
         );
         assert_eq!(ended[0].verdict, Verdict::Lost("3 pages".into()));
+    }
+
+    #[test]
+    fn losses_are_told_in_words() {
+        assert_eq!(loss(1, "pages"), "1 page");
+        assert_eq!(loss(2, "pages"), "2 pages");
+        assert_eq!(loss(1, "processes"), "1 process");
+        assert_eq!(loss(3, "objects-64"), "3 objects of 64 bytes");
     }
 
     #[test]
