@@ -4,6 +4,8 @@
 //! peer's. A stream ignores the borders between messages, except those that carry descriptors.
 //! Names are either inodes of sockets in the file system or abstract (beginning with NUL).
 
+pub mod garbage;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
@@ -30,6 +32,9 @@ pub const MAX_DESCRIPTORS: usize = 253;
 
 /// Most connections that wait to be accepted, whatever `listen` asks for.
 const MAX_BACKLOG: usize = 4096;
+
+/// What a message takes of [`BUFFER`] beside its bytes, so that empty ones are not for nothing.
+const OVERHEAD: usize = 256;
 
 const FIONREAD: u32 = 0x541b;
 
@@ -127,7 +132,7 @@ impl Inbox {
 
     fn has_room(&self) -> bool {
         let queue = self.queue.lock();
-        queue.closed || queue.bytes < BUFFER
+        queue.closed || queue.bytes + queue.messages.len() * OVERHEAD < BUFFER
     }
 }
 
@@ -372,6 +377,7 @@ impl Socket {
             };
             (inbox.ok_or(Errno::ENOTCONN)?, state.address.clone())
         };
+        garbage::note(&files)?;
         let whole = self.kind != Kind::Stream;
         if whole && buf.remaining() > BUFFER {
             return Err(Errno::EMSGSIZE);
@@ -674,6 +680,7 @@ struct SocketFile(Arc<Socket>);
 impl Drop for SocketFile {
     fn drop(&mut self) {
         self.0.close();
+        garbage::collect();
     }
 }
 

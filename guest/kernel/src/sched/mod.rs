@@ -295,6 +295,9 @@ pub fn wake(task: &Task) {
 
 /// Wake a task for a signal; with `fatal` also from a stop.
 pub fn wake_interruptible(task: &Task, fatal: bool) {
+    if fatal && task.killable.load(Ordering::SeqCst) {
+        task.waiter().wake();
+    }
     let _ = wake_from(task, state::INTERRUPTIBLE)
         || (fatal && (wake_from(task, state::STOPPED) || wake_from(task, state::TRACED)));
 }

@@ -116,6 +116,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     ptrace::release_all(process);
     close_files(process);
+    fs::unix::garbage::collect();
     leave_space(process);
     if let Some(vfork) = process.vfork.lock().take() {
         vfork.complete();

@@ -120,10 +120,16 @@ impl Completion {
         self.queue.wake_all();
     }
 
-    /// Wait; nothing ends it early, as the child uses the memory of whoever waits.
+    /// Wait; nothing but the end of the waiting process ends it early. (The child goes on to use the
+    /// memory then, which it holds too.)
     pub fn wait(&self) {
-        self.queue
-            .wait_uninterruptible(|| self.done.load(Ordering::SeqCst).then_some(()));
+        let me = super::current();
+        me.killable.store(true, Ordering::SeqCst);
+        self.queue.wait_uninterruptible(|| {
+            let over = self.done.load(Ordering::SeqCst) || me.must_end();
+            over.then_some(())
+        });
+        me.killable.store(false, Ordering::SeqCst);
     }
 }
 

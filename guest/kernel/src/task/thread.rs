@@ -89,6 +89,8 @@ pub struct Task {
     pub(crate) voluntary_switches: AtomicU64,
     pub(crate) involuntary_switches: AtomicU64,
     waiter: Arc<Waiter>,
+    /// It sleeps so that signals do not wake it, but for its end.
+    pub(crate) killable: AtomicBool,
     /// sched_setscheduler(2): policy and priority, as they were set.
     pub(crate) sched_policy: AtomicU32,
     pub(crate) sched_priority: AtomicU32,
@@ -152,6 +154,7 @@ impl Task {
             involuntary_switches: AtomicU64::new(0),
             // SAFETY: a task leaves all wait queues before it ends.
             waiter: Arc::new(unsafe { Waiter::embedded(weak.as_ptr()) }),
+            killable: AtomicBool::new(false),
             sched_policy: AtomicU32::new(0),
             sched_priority: AtomicU32::new(0),
             flags: AtomicU32::new(0),
@@ -238,6 +241,13 @@ impl Task {
     #[inline]
     pub fn has_signal(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & (SIGNAL | TRAP) != 0
+    }
+
+    /// Whether its end has been asked for: of its whole process, or of all threads but the one that
+    /// executes a program.
+    pub(super) fn must_end(&self) -> bool {
+        let signals = self.process.signals.lock();
+        signals.exiting.is_some() || signals.exec_by.is_some_and(|tid| tid != self.tid())
     }
 
     #[inline]

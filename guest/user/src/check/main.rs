@@ -25,6 +25,7 @@ mod futex;
 mod futex_pi;
 mod memory;
 mod message_queue;
+mod passing;
 mod pidfd;
 mod pipe;
 mod poll;

@@ -26,6 +26,7 @@ tests!(
     vfork_parent_waits_for_exit,
     vfork_parent_waits_for_exec,
     vfork_child_shares_memory,
+    vfork_parent_can_be_killed_while_it_waits,
     clone_with_parent_makes_a_sibling,
     clone_with_settid_stores_the_number,
     clone_of_files_shares_descriptors,
@@ -197,6 +198,31 @@ fn vfork_parent_waits_for_exec() {
     });
     // The new program has a memory of its own: this one goes on.
     assert_eq!(Child::from_pid(pid).wait(), Exit::Code(0));
+}
+
+fn vfork_parent_can_be_killed_while_it_waits() {
+    let shared = crate::frame::mapping::Mapping::shared(1);
+    let number = shared.word(0);
+    let parent = fork(|| {
+        // SAFETY: the word lies in a mapping that both processes keep.
+        let number: &'static std::sync::atomic::AtomicU32 =
+            unsafe { &*std::ptr::from_ref(shared.word(0)) };
+        crate::frame::thread::clone(CLONE_VM | CLONE_VFORK | SIGCHLD, move || {
+            number.store(ok!(SYS_getpid) as u32, std::sync::atomic::Ordering::SeqCst);
+            loop {
+                let _ = call!(SYS_pause);
+            }
+        });
+    });
+    let child = loop {
+        match number.load(std::sync::atomic::Ordering::SeqCst) {
+            0 => ok!(SYS_sched_yield),
+            pid => break pid,
+        };
+    };
+    parent.kill(SIGKILL);
+    assert_eq!(parent.wait(), Exit::Signal(SIGKILL));
+    ok!(SYS_kill, child, SIGKILL);
 }
 
 fn vfork_child_shares_memory() {

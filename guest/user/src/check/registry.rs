@@ -32,6 +32,7 @@ areas!(
     futex_pi,
     memory,
     message_queue,
+    passing,
     pidfd,
     pipe,
     poll,
