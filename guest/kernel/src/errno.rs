@@ -111,6 +111,8 @@ errnos! {
     EDEADLK = 35;
     /// File name too long.
     ENAMETOOLONG = 36;
+    /// No locks available.
+    ENOLCK = 37;
     /// Function not implemented.
     ENOSYS = 38;
     /// Directory not empty.

@@ -74,25 +74,67 @@ pub fn blocker(inode: &Arc<dyn Inode>, wanted: &Lock) -> Option<Lock> {
         .copied()
 }
 
+/// Processes that sleep for a record lock, and the process that each waits for.
+static SLEEPERS: SpinLock<BTreeMap<u32, u32>> = SpinLock::new(BTreeMap::new());
+
 /// Take `wanted`, replacing what its owner holds in that range; waits for others if `wait`.
-/// EAGAIN, ERESTARTSYS.
+/// EAGAIN, EDEADLK: the others wait for the caller. ENOLCK: too many locks. ERESTARTSYS.
 pub fn acquire(inode: &Arc<dyn Inode>, wanted: Lock, wait: bool) -> KResult<()> {
     let key = key(inode);
-    if try_acquire(key, &wanted).is_some() {
+    if try_acquire(key, &wanted)? {
         return Ok(());
     }
     if !wait {
         return Err(Errno::EAGAIN);
     }
-    CHANGED.wait(|| try_acquire(key, &wanted))
+    let result = CHANGED.wait(|| match try_acquire(key, &wanted) {
+        Ok(true) => Some(Ok(())),
+        Ok(false) if closes_circle(inode, &wanted) => Some(Err(Errno::EDEADLK)),
+        Ok(false) => None,
+        Err(errno) => Some(Err(errno)),
+    });
+    if let Owner::Process(pid) = wanted.owner {
+        SLEEPERS.lock().remove(&pid);
+    }
+    result?
 }
 
-fn try_acquire(key: Key, wanted: &Lock) -> Option<()> {
-    let mut locks = LOCKS.lock();
-    let held = locks.entry(key).or_default();
-    if held.iter().any(|other| other.conflicts(wanted)) {
-        return None;
+/// Whether the process that `wanted` waits for waits, over others perhaps, for the owner of `wanted`.
+/// If not, the owner is noted as a sleeper.
+fn closes_circle(inode: &Arc<dyn Inode>, wanted: &Lock) -> bool {
+    /// Longer chains are not followed, as on Linux.
+    const DEPTH: usize = 10;
+    let held = blocker(inode, wanted).map(|lock| lock.owner);
+    let (Owner::Process(me), Some(Owner::Process(holder))) = (wanted.owner, held) else {
+        return false;
+    };
+    let mut sleepers = SLEEPERS.lock();
+    let mut next = holder;
+    for _ in 0..DEPTH {
+        if next == me {
+            return true;
+        }
+        match sleepers.get(&next) {
+            Some(other) => next = *other,
+            None => break,
+        }
     }
+    sleepers.insert(me, holder);
+    false
+}
+
+/// Take a lock if nobody is in the way. ENOLCK: there is no room for more.
+fn try_acquire(key: Key, wanted: &Lock) -> KResult<bool> {
+    /// A lock may be cut into two, with the new one between.
+    const PIECES: usize = 3;
+    let mut locks = LOCKS.lock();
+    if let Some(held) = locks.get(&key)
+        && held.iter().any(|other| other.conflicts(wanted))
+    {
+        return Ok(false);
+    }
+    let held = locks.entry(key).or_default();
+    held.try_reserve(PIECES).map_err(|_| Errno::ENOLCK)?;
     let before = held.len();
     let downgraded = carve(held, wanted);
     held.push(*wanted);
@@ -103,7 +145,7 @@ fn try_acquire(key: Key, wanted: &Lock) -> Option<()> {
     if downgraded {
         CHANGED.wake_all();
     }
-    Some(())
+    Ok(true)
 }
 
 /// Remove the owner's locks from a range, splitting those that reach beyond it. Whether there were

@@ -108,6 +108,10 @@ const F_UNLCK: i16 = 2;
 /// `F_GETLK` (0), `F_SETLK` (1), `F_SETLKW` (2) and their kin for descriptions.
 fn record_lock(file: &Arc<File>, what: u32, arg: usize, owner: Owner) -> KResult<usize> {
     let mut request: Flock = read_user(arg)?;
+    // A description belongs to no process.
+    if matches!(owner, Owner::Description(_)) && request.pid != 0 {
+        return Err(Errno::EINVAL);
+    }
     let base = match request.whence {
         0 => 0,
         1 => file.seek(0, 1)? as i64,

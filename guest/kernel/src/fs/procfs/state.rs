@@ -37,7 +37,7 @@ pub fn syscall(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
 }
 
 /// Parts of the kernel that a thread goes through to sleep, wherever it sleeps.
-const WAYS_TO_SLEEP: [&str; 4] = ["::sched::", "::sync::", "context::switch", "core::"];
+const WAYS_TO_SLEEP: [&str; 4] = ["sched::", "sync::", "context::switch", "core::"];
 
 /// `/proc/PID/wchan`: the kernel's function that a thread sleeps in; 0: it does not sleep, or may not
 /// be looked at.
@@ -68,7 +68,7 @@ fn sleeping_in(thread: &Task) -> Option<&'static str> {
         }
         let (name, _) = symbols::lookup(address)?;
         if !WAYS_TO_SLEEP.iter().any(|way| name.contains(way)) {
-            return Some(name.strip_prefix("gnomon_kernel::").unwrap_or(name));
+            return Some(name);
         }
         if next <= frame {
             return None;
