@@ -14,7 +14,7 @@ pub struct FrameMeta {
     pub count: AtomicU32,
     /// Order of the free block that starts here.
     pub(crate) order: u8,
-    /// [`FREE`], [`DIRTY`], [`CLEAN`].
+    /// [`FREE`], [`DIRTY`], [`CLEAN`], [`CACHED`].
     pub(crate) state: u8,
     /// For the owner of a frame in use: page tables count their entries here.
     pub extra: u16,
@@ -29,6 +29,8 @@ pub(crate) const DIRTY: u8 = 2;
 /// The frame holds zeros only, because its last owner saw to it. With neither bit it has not been
 /// used yet, and holds what the loader left there.
 pub(crate) const CLEAN: u8 = 4;
+/// The frame's contents are in swap space, too. Allocation forgets it.
+const CACHED: u8 = 8;
 
 /// The array of all frames' entries, by frame number.
 #[derive(Clone, Copy, Debug)]
@@ -97,5 +99,35 @@ impl MemMap {
     pub fn set_clean(&self, frame: u32) {
         // SAFETY: an entry of the map, of a frame in use; the frame's owner calls.
         unsafe { (*self.get(frame)).state = CLEAN };
+    }
+
+    /// Whether the frame's contents are in swap space, too.
+    #[inline]
+    pub fn is_cached(&self, frame: u32) -> bool {
+        // SAFETY: an entry of the map.
+        unsafe { (*self.get(frame)).state & CACHED != 0 }
+    }
+
+    /// Records whether the contents of a frame in use are in swap space, too.
+    pub fn set_cached(&self, frame: u32, cached: bool) {
+        let state = if cached { DIRTY | CACHED } else { DIRTY };
+        // SAFETY: an entry of the map, of a frame in use; the frame's owner calls.
+        unsafe { (*self.get(frame)).state = state };
+    }
+
+    /// Who maps the frame, as page replacement last saw it. Whatever else used the entry's links
+    /// since then has overwritten it: the answer is a hint.
+    pub fn owner(&self, frame: u32) -> u64 {
+        // SAFETY: an entry of the map.
+        let entry = unsafe { &*self.get(frame) };
+        u64::from(entry.next) << 32 | u64::from(entry.prev)
+    }
+
+    /// Notes who maps a frame in use.
+    pub fn set_owner(&self, frame: u32, owner: u64) {
+        // SAFETY: an entry of the map, of a frame in use, which is in no list.
+        let entry = unsafe { &mut *self.get(frame) };
+        entry.next = (owner >> 32) as u32;
+        entry.prev = owner as u32;
     }
 }

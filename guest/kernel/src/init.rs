@@ -17,6 +17,8 @@ pub fn run() -> ! {
     syscall::follow(false);
     drivers::init(command_line);
     fs::init(command_line);
+    mm::reclaim::init(command_line);
+    mm::swap::init(command_line);
     task::spawn_init();
     sched::idle_loop()
 }

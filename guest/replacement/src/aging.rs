@@ -3,7 +3,8 @@
 //! among equals, of first in, first out.
 
 use crate::list::List;
-use crate::{Pages, Policy, Slot};
+use crate::{Pages, Policy, Slot, extend};
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// Not frequently used, with aging.
@@ -31,6 +32,10 @@ impl Default for Aging {
 impl Policy for Aging {
     fn name(&self) -> &'static str {
         "aging"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        extend(&mut self.history, slots, 0)?;
+        self.queue.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         if self.queue.push_back(slot) {

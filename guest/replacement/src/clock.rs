@@ -3,6 +3,7 @@
 
 use crate::list::List;
 use crate::{Pages, Policy, Slot};
+use alloc::collections::TryReserveError;
 
 /// The clock algorithm. The hand stands at the front of the queue.
 pub struct Clock {
@@ -25,6 +26,9 @@ impl Default for Clock {
 impl Policy for Clock {
     fn name(&self) -> &'static str {
         "clock"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.ring.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         self.ring.push_back(slot);

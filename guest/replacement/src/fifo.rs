@@ -2,6 +2,7 @@
 
 use crate::list::List;
 use crate::{Pages, Policy, Slot};
+use alloc::collections::TryReserveError;
 
 /// First in, first out.
 pub struct Fifo {
@@ -24,6 +25,9 @@ impl Default for Fifo {
 impl Policy for Fifo {
     fn name(&self) -> &'static str {
         "fifo"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.queue.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         self.queue.push_back(slot);

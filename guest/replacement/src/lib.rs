@@ -30,6 +30,8 @@ pub mod second_chance;
 pub mod wsclock;
 
 use alloc::boxed::Box;
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
 
 /// The number of an evictable page: small and dense, since policies index arrays by it.
 pub type Slot = u32;
@@ -48,6 +50,8 @@ pub trait Pages {
 pub trait Policy: Send {
     /// The name by which it is chosen.
     fn name(&self) -> &'static str;
+    /// Make room for all slots below `slots`: no other call allocates as long as it is about them.
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError>;
     /// A page has come into memory. A slot that is already there is not admitted twice.
     fn admit(&mut self, slot: Slot);
     /// A page has gone for another reason than eviction (unmapped, its process ended).
@@ -90,4 +94,13 @@ pub fn by_name(name: &str, seed: u64) -> Option<Box<dyn Policy>> {
         "random" => Box::new(random::Random::new(seed)),
         _ => return None,
     })
+}
+
+/// Makes `array` at least `len` long.
+fn extend<T: Clone>(array: &mut Vec<T>, len: usize, with: T) -> Result<(), TryReserveError> {
+    if let Some(more) = len.checked_sub(array.len()) {
+        array.try_reserve_exact(more)?;
+        array.resize(len, with);
+    }
+    Ok(())
 }

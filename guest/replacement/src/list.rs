@@ -4,6 +4,7 @@
 //! when a slot is larger than any before.
 
 use crate::Slot;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 const NONE: Slot = Slot::MAX;
@@ -36,6 +37,11 @@ impl List {
             tail: NONE,
             len: 0,
         }
+    }
+
+    /// Make room for all slots below `slots`.
+    pub(crate) fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        crate::extend(&mut self.links, slots, UNLINKED)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,6 +6,7 @@
 
 use crate::list::List;
 use crate::{Pages, Policy, Slot};
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// Least recently used.
@@ -33,6 +34,11 @@ impl Default for Lru {
 impl Policy for Lru {
     fn name(&self) -> &'static str {
         "lru"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.used
+            .try_reserve_exact(slots.saturating_sub(self.used.len()))?;
+        self.queue.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         self.queue.push_back(slot);

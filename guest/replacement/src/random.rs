@@ -1,6 +1,7 @@
 //! Random: any page, each as likely as the others. It knows nothing and has no bad case.
 
-use crate::{Pages, Policy, Slot};
+use crate::{Pages, Policy, Slot, extend};
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// A page chosen at random.
@@ -43,6 +44,11 @@ impl Random {
 impl Policy for Random {
     fn name(&self) -> &'static str {
         "random"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.pages
+            .try_reserve_exact(slots.saturating_sub(self.pages.len()))?;
+        extend(&mut self.place, slots, 0)
     }
     fn admit(&mut self, slot: Slot) {
         let index = slot as usize;

@@ -5,7 +5,8 @@
 //! clean page costs no write, so it goes first.
 
 use crate::list::List;
-use crate::{Pages, Policy, Slot};
+use crate::{Pages, Policy, Slot, extend};
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// The clock algorithm with the dirty bit.
@@ -40,6 +41,10 @@ impl Default for SecondChance {
 impl Policy for SecondChance {
     fn name(&self) -> &'static str {
         "second-chance"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        extend(&mut self.used, slots, false)?;
+        self.ring.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         if self.ring.push_back(slot) {

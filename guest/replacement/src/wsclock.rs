@@ -5,7 +5,8 @@
 //! set goes; if there is none, the first dirty one; if all are inside, the one used longest ago.
 
 use crate::list::List;
-use crate::{Pages, Policy, Slot};
+use crate::{Pages, Policy, Slot, extend};
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// The window of the working set by default, in the unit of [`Pages::now`].
@@ -36,6 +37,10 @@ impl WsClock {
 impl Policy for WsClock {
     fn name(&self) -> &'static str {
         "wsclock"
+    }
+    fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        extend(&mut self.last_use, slots, 0)?;
+        self.ring.reserve(slots)
     }
     fn admit(&mut self, slot: Slot) {
         if self.ring.push_back(slot) {

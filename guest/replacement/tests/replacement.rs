@@ -242,3 +242,18 @@ proptest! {
         prop_assert!(misses(&mut *named(NAMES[which]), frames, &references) >= optimal_misses(frames, &references));
     }
 }
+
+#[test]
+fn reserved_policy_works_as_one_that_grows() {
+    for name in NAMES {
+        let mut reserved = by_name(name, 7).unwrap();
+        reserved.reserve(8).unwrap();
+        let mut grows = by_name(name, 7).unwrap();
+        let references = [1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5, 7, 0, 7];
+        assert_eq!(
+            misses(&mut *reserved, 3, &references),
+            misses(&mut *grows, 3, &references),
+            "{name}"
+        );
+    }
+}

@@ -10,6 +10,7 @@ mod durable;
 mod exhaust;
 mod files;
 mod hostile;
+mod swap;
 mod threads;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["abort"] => std::process::abort(),
         ["durable", directory, first] => durable::run(directory.as_ref(), first),
         ["exhaust", what, ref rest @ ..] => return exhaust::run(what, rest),
+        ["swap", what, mebibytes, ref rest @ ..] => return swap::run(what, mebibytes, rest),
         ["hostile", what, ref rest @ ..] => return hostile::run(what, rest),
         _ => {
             eprintln!("program: unknown subject {words:?}");

@@ -170,6 +170,7 @@ fn user_page_fault(address: usize, error: usize) -> Result<(), Fault> {
         write: error & 2 != 0,
         exec: error & 16 != 0,
     };
+    task::count_fault();
     match task::current_space() {
         Some(space) => space.fault(address, access),
         None => Err(Fault::Segv {

@@ -17,6 +17,7 @@ use super::block::{self, BlockDevice, SECTOR};
 use super::hal::KernelHal;
 use super::{InterruptHandler, negotiate};
 use crate::errno::{Errno, KResult};
+use crate::mm::stat;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 
 /// Descriptors in the queue: header and status take two, data the rest.
@@ -197,18 +198,22 @@ impl BlockDevice for VirtioBlock {
     }
 
     fn read(&self, sector: u64, buffers: &mut [&mut [u8]]) -> KResult<()> {
-        self.check(sector, buffers.iter().map(|b| b.len()).sum())?;
+        let bytes = buffers.iter().map(|b| b.len()).sum();
+        self.check(sector, bytes)?;
         if buffers.is_empty() || buffers.len() > self.max_segments() {
             return Err(Errno::EINVAL);
         }
+        stat::KIB_IN.add(bytes as u64 / 1024);
         self.request(REQUEST_IN, sector, &[], buffers)
     }
 
     fn write(&self, sector: u64, buffers: &[&[u8]]) -> KResult<()> {
-        self.check(sector, buffers.iter().map(|b| b.len()).sum())?;
+        let bytes = buffers.iter().map(|b| b.len()).sum();
+        self.check(sector, bytes)?;
         if self.read_only {
             return Err(Errno::EROFS);
         }
+        stat::KIB_OUT.add(bytes as u64 / 1024);
         if buffers.is_empty() || buffers.len() > self.max_segments() {
             return Err(Errno::EINVAL);
         }

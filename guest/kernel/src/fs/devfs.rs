@@ -112,17 +112,25 @@ impl FileSystem for DevFs {
     }
 }
 
+/// The disk with a device number. ENXIO: there is none.
+pub fn disk(dev: u64) -> KResult<Arc<dyn BlockDevice>> {
+    let (major, minor) = split_dev(dev);
+    if major != DISK_MAJOR || !minor.is_multiple_of(16) {
+        return Err(Errno::ENXIO);
+    }
+    let disks = block::all();
+    disks
+        .get((minor / 16) as usize)
+        .cloned()
+        .ok_or(Errno::ENXIO)
+}
+
 /// What a special file with the number `dev` does. ENXIO: there is no such device.
 pub fn open_device(kind: FileType, dev: u64, flags: OpenFlags) -> KResult<Box<dyn FileOps>> {
     let (major, minor) = split_dev(dev);
     if kind == FileType::Block {
-        if major != DISK_MAJOR || minor % 16 != 0 {
-            return Err(Errno::ENXIO);
-        }
-        let disks = block::all();
-        let disk = disks.get((minor / 16) as usize).ok_or(Errno::ENXIO)?;
         return Ok(Box::new(Disk {
-            device: disk.clone(),
+            device: disk(dev)?,
             bounce: Mutex::new(Vec::new()),
         }));
     }

@@ -1,15 +1,17 @@
 //! The areas of an address space and what is done to ranges of them.
 //!
 //! Invariants: areas are sorted, do not overlap, and every entry of the page tables lies in an area;
-//! `pages` is the sum of the areas' pages, `resident` the number of entries; an entry that allows
-//! writes belongs to an area that does.
+//! `pages` is the sum of the areas' pages, `resident` the number of entries that have a frame and
+//! `swapped` of those that name a slot of swap space; an entry that allows writes belongs to an area
+//! that does.
 
 use alloc::vec::Vec;
 
 use super::area::{Area, Prot, Source};
-use super::frame;
 use super::layout::{PAGE, USER_END, USER_START};
-use super::table::{ADDRESS, DIRTY, Gather, Tables};
+use super::reclaim;
+use super::swap::{self, SwapSlot};
+use super::table::{ADDRESS, DIRTY, Gather, SWAPPED, Tables};
 use crate::errno::{Errno, KResult};
 
 /// Most areas of an address space: finding a place goes through all of them.
@@ -34,6 +36,9 @@ pub(super) struct Inner {
     pub tables: Tables,
     pub pages: usize,
     pub resident: usize,
+    pub swapped: usize,
+    /// The page behind those that came back from swap space last: a fault there goes on in order.
+    pub next_swapped: usize,
     pub limits: Limits,
     pub brk_start: usize,
     pub brk: usize,
@@ -182,8 +187,13 @@ impl Inner {
     /// Empties the entries of a range and frees their frames.
     pub fn clear(&mut self, start: usize, end: usize) {
         let mut gather = Gather::new(&self.tables);
-        let resident = &mut self.resident;
+        let (resident, swapped) = (&mut self.resident, &mut self.swapped);
         self.tables.clear(start, end, &mut |address, entry| {
+            if entry & SWAPPED != 0 {
+                *swapped -= 1;
+                swap::release(SwapSlot::of_entry(entry));
+                return;
+            }
             *resident -= 1;
             gather.add(address, entry);
         });
@@ -229,8 +239,10 @@ impl Inner {
                 let (from, to, bits) = (area.start, area.end, prot.entry_bits());
                 // Writable again only by a fault, which sees to copy-on-write and to dirty files.
                 self.tables.visit(from, to, &mut |_, entry| {
-                    changed = true;
-                    *entry = *entry & (ADDRESS | DIRTY) | bits;
+                    if *entry & SWAPPED == 0 {
+                        changed = true;
+                        *entry = *entry & (ADDRESS | DIRTY) | bits;
+                    }
                     Ok(())
                 })?;
             }
@@ -265,7 +277,7 @@ impl Inner {
     pub fn grow_heap(&mut self, old: usize, new: usize) -> KResult<()> {
         if self.overlaps(old, new)
             || new - self.brk_start > self.limits.data
-            || (new - old) / PAGE > frame::total_frames()
+            || (new - old) / PAGE > reclaim::backed_pages()
         {
             return Err(Errno::ENOMEM);
         }

@@ -5,10 +5,13 @@ use super::areas::{Inner, STACK_GAP};
 use super::frame::Frame;
 use super::layout::{PAGE, USER_END};
 use super::space::AddressSpace;
-use super::table::{ADDRESS, DIRTY, PRESENT, Tables, WRITE};
+use super::swap::{self, Arriving, SwapSlot};
+use super::table::{ACCESSED, ADDRESS, DIRTY, PRESENT, SWAPPED, Tables, WRITE};
+use super::{reclaim, stat};
 use crate::errno::{Errno, KResult};
 use crate::fs::Inode;
 use crate::sync::Once;
+use crate::task;
 
 /// si_code of a SIGSEGV: nothing is mapped there.
 pub const SEGV_MAPERR: i32 = 1;
@@ -48,7 +51,10 @@ impl From<Errno> for Fault {
     }
 }
 
-/// Pages of a file that one fault maps at most.
+/// Frames that are made free when a fault finds none.
+const ROOM: usize = 64;
+
+/// Pages of a file, or of swap space in a row, that one fault maps at most.
 const AROUND: usize = 16;
 
 /// The page of zeros that reads of untouched memory see.
@@ -72,6 +78,7 @@ fn copy_of(gpa: u64) -> KResult<Frame> {
         return Frame::alloc_zeroed();
     }
     let copy = Frame::alloc()?;
+    stat::COPIES.add_one();
     // SAFETY: two different frames, one of them new.
     unsafe {
         core::ptr::copy_nonoverlapping(
@@ -89,7 +96,24 @@ impl AddressSpace {
         if address >= USER_END {
             return Err(Fault::Segv { code: SEGV_MAPERR });
         }
-        self.inner.lock().fault(address, access)
+        stat::FAULTS.add_one();
+        let result = self.inner.lock().fault(address, access);
+        match result {
+            Err(Fault::Oom) => self.fault_when_short(address, access),
+            result => result,
+        }
+    }
+
+    /// Tries again with the room that can be made.
+    #[cold]
+    fn fault_when_short(&self, address: usize, access: Access) -> Result<(), Fault> {
+        while reclaim::make_room(ROOM) > 0 {
+            let result = self.inner.lock().fault(address, access);
+            if result != Err(Fault::Oom) {
+                return result;
+            }
+        }
+        Err(Fault::Oom)
     }
 }
 
@@ -121,12 +145,14 @@ impl Inner {
             areas,
             tables,
             resident,
+            swapped,
+            next_swapped,
             ..
         } = self;
         let area = &mut areas[index];
         let entry = tables.entry_or_create(page)?;
         // SAFETY: a leaf entry of our tables.
-        let old = unsafe { *entry };
+        let mut old = unsafe { *entry };
         let bits = area.prot.entry_bits();
         if old == 0 {
             let value = match new_page(area, page, write)? {
@@ -135,10 +161,25 @@ impl Inner {
             };
             tables.fill(entry, value);
             *resident += 1;
+            if reclaim::is_tracking() {
+                reclaim::admit(value, tables.root(), page);
+            }
             if !write && let Source::File(inode) = &area.source {
                 *resident += map_around(area, &**inode, tables, page);
             }
             return Ok(());
+        }
+        if old & SWAPPED != 0 {
+            let most = if page == *next_swapped { AROUND } else { 1 };
+            let came = bring_in(area, tables, page, entry, most)?;
+            *next_swapped = page + came * PAGE;
+            *resident += came;
+            *swapped -= came;
+            if !write {
+                return Ok(());
+            }
+            // SAFETY: as above.
+            old = unsafe { *entry };
         }
         if write && old & WRITE == 0 {
             let value = make_writable(area, page, old)? | bits | WRITE | DIRTY;
@@ -148,6 +189,9 @@ impl Inner {
             if value & ADDRESS != old & ADDRESS {
                 // SAFETY: the entry owned this reference and does not point there any more.
                 drop(unsafe { Frame::from_raw(old & ADDRESS) });
+                if reclaim::is_tracking() {
+                    reclaim::admit(value, tables.root(), page);
+                }
             }
             return Ok(());
         }
@@ -204,6 +248,52 @@ fn map_around(area: &Area, inode: &dyn Inode, tables: &mut Tables, page: usize) 
     mapped
 }
 
+/// The page fault under way had to read from a device.
+fn count_major() {
+    stat::MAJOR_FAULTS.add_one();
+    task::count_major_fault();
+}
+
+/// Brings the page of an entry back from swap space, together with pages behind it that lie behind
+/// it there, too, `most` in all. Gives their number. They are mapped read-only, since they are
+/// attached to their slots.
+fn bring_in(
+    area: &Area,
+    tables: &Tables,
+    page: usize,
+    entry: *mut u64,
+    most: usize,
+) -> Result<usize, Fault> {
+    // SAFETY: a leaf entry of the tables; so are those behind it, up to the end of its leaf table.
+    let first = SwapSlot::of_entry(unsafe { *entry });
+    let end = area.end.min(page + most * PAGE);
+    let end = end.min((page + 1).next_multiple_of(512 * PAGE));
+    let behind = (1..(end - page) / PAGE)
+        .take_while(|&n| {
+            // SAFETY: as above.
+            let next = unsafe { *entry.add(n) };
+            next == first.plus(n).entry()
+        })
+        .count();
+    let arriving = Arriving::fetch(first, behind + 1)?;
+    if arriving.read {
+        count_major();
+    }
+    let mut came = 0;
+    for frame in arriving.take() {
+        let mut value = frame.into_raw() | area.prot.entry_bits();
+        if came > 0 {
+            // Nobody has asked for it yet.
+            value &= !ACCESSED;
+        }
+        // SAFETY: as above; the entry's reference to the slot has been given up.
+        unsafe { *entry.add(came) = value };
+        reclaim::admit(value, tables.root(), page + came * PAGE);
+        came += 1;
+    }
+    Ok(came)
+}
+
 /// A page for an empty entry, and whether it may be mapped writable.
 fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), Fault> {
     let index = area.page_index(page);
@@ -212,7 +302,11 @@ fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), 
         Source::Anonymous => Ok((zero_page()?, false)),
         Source::Shared(pages) => Ok((pages.page(index)?, area.prot.contains(Prot::WRITE))),
         Source::File(inode) => {
+            let read = stat::KIB_IN.get();
             let frame = inode.page(index)?.ok_or(Fault::Bus)?;
+            if stat::KIB_IN.get() != read {
+                count_major();
+            }
             if !write {
                 return Ok((frame, false));
             }
@@ -240,6 +334,9 @@ fn make_writable(area: &mut Area, page: usize, old: u64) -> Result<u64, Fault> {
     // SAFETY: looks at the entry's reference without taking it.
     let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(gpa) });
     if frame.refcount() == 1 {
+        if swap::is_attached(gpa) {
+            swap::own(gpa);
+        }
         return Ok(gpa);
     }
     Ok(copy_of(gpa)?.into_raw())

@@ -13,6 +13,7 @@ use gnomon_frames::{Buddy, FrameMeta, MemMap};
 
 use super::layout::PAGE;
 pub use super::phys_to_virt;
+use super::{reclaim, swap};
 use crate::errno::{Errno, KResult};
 use crate::sync::SpinLock;
 
@@ -91,12 +92,13 @@ pub fn total_frames() -> usize {
     TOTAL.load(Ordering::Relaxed)
 }
 
-/// Whether `count` frames can be had by programs right now, after dropping caches if need be.
+/// Whether `count` frames can be had by programs right now, after making room if need be (see
+/// [`reclaim::make_room`]).
 pub fn can_allocate(count: usize) -> bool {
     let reserve = RESERVE.load(Ordering::Relaxed);
     let free = free_frames();
     free >= reserve + count || {
-        crate::fs::reclaim(reserve + count - free);
+        reclaim::make_room(reserve + count - free);
         free_frames() >= reserve + count
     }
 }
@@ -241,8 +243,9 @@ impl Frame {
         let reserve = RESERVE.load(Ordering::Relaxed);
         let mut a = ALLOCATOR.lock();
         if a.free <= reserve {
+            let short = reserve - a.free;
             drop(a);
-            if crate::fs::reclaim(HOT) == 0 {
+            if reclaim::make_room(short + HOT) == 0 {
                 return Err(Errno::ENOMEM);
             }
             a = ALLOCATOR.lock();
@@ -298,6 +301,24 @@ impl Frame {
         gpa
     }
 
+    /// Number of the frame.
+    #[inline]
+    pub(super) fn number(&self) -> NonZeroU32 {
+        self.0
+    }
+
+    /// A reference to a frame that somebody else refers to; None: nobody does any more.
+    pub(super) fn share(frame: NonZeroU32) -> Option<Frame> {
+        // SAFETY: an entry of the map, whose count is only accessed atomically.
+        let count = unsafe { &(*map().get(frame.get())).count };
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n > 0).then_some(n + 1)
+            })
+            .ok()
+            .map(|_| Frame(frame))
+    }
+
     /// Takes a reference back from [`Frame::into_raw`].
     ///
     /// # Safety
@@ -324,6 +345,9 @@ impl Drop for Frame {
     fn drop(&mut self) {
         if self.count().fetch_sub(1, Ordering::Release) == 1 {
             core::sync::atomic::fence(Ordering::Acquire);
+            if map().is_cached(self.0.get()) {
+                swap::frame_died(self.0);
+            }
             ALLOCATOR.lock().give(self.0.get());
         }
     }
@@ -363,7 +387,14 @@ pub unsafe fn free_pages(gpa: u64, order: usize) {
     }
 }
 
-/// The memory map, for the heap's slabs.
+/// Number of references to a frame.
+pub(super) fn references(frame: u32) -> u32 {
+    // SAFETY: an entry of the map, whose count is only accessed atomically.
+    unsafe { (*map().get(frame)).count.load(Ordering::Relaxed) }
+}
+
+/// The memory map.
+#[inline(always)]
 pub(super) fn map() -> MemMap {
     // SAFETY: MAP is constant after boot.
     unsafe { *MAP.0.get() }

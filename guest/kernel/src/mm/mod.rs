@@ -6,6 +6,9 @@
 //! | `direct`, `mmio` | how the kernel reaches memory and devices |
 //! | `frame`, `heap` | allocation |
 //! | `table` | page tables of programs |
+//! | `swap` | pages on a disk |
+//! | `reclaim`, `rmap` | page replacement: making room, who maps a frame |
+//! | `stat` | counters |
 //! | `space`, `area`, `areas`, `fault`, `remap`, `random` | address spaces: areas, page faults, fork, mremap, layout |
 //! | `user`, `user_copy` | copies from and to programs |
 
@@ -18,9 +21,13 @@ pub mod heap;
 pub mod layout;
 pub mod mmio;
 pub mod random;
+pub mod reclaim;
 mod remap;
 mod remote;
+mod rmap;
 pub mod space;
+pub mod stat;
+pub mod swap;
 mod table;
 pub mod user;
 pub mod user_copy;

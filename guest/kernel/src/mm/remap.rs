@@ -2,8 +2,8 @@
 
 use super::area::{Area, Source};
 use super::areas::Inner;
-use super::frame;
 use super::layout::PAGE;
+use super::reclaim;
 use super::space::{AddressSpace, check_range, page_up};
 use super::table::Gather;
 use crate::errno::{Errno, KResult};
@@ -87,7 +87,7 @@ impl AddressSpace {
 impl Inner {
     /// Checks limits for `more` bytes like the area's.
     fn check_growth(&self, area: &Area, more: usize) -> KResult<()> {
-        if !matches!(area.source, Source::File(_)) && more / PAGE > frame::total_frames() {
+        if !matches!(area.source, Source::File(_)) && more / PAGE > reclaim::backed_pages() {
             return Err(Errno::ENOMEM);
         }
         self.check_limit(more)

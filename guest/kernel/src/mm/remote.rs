@@ -9,9 +9,12 @@ use super::area::{Prot, Source};
 use super::areas::Inner;
 use super::fault::is_zero_page;
 use super::layout::{PAGE, USER_END};
-use super::phys_to_virt;
 use super::space::AddressSpace;
-use super::table::{ADDRESS, WRITE};
+use super::table::{ADDRESS, SWAPPED, WRITE};
+use super::{frame, phys_to_virt};
+
+/// Frames that one page needs at most: its own and its tables.
+const MOST_FRAMES: usize = 4;
 
 impl AddressSpace {
     /// Copies memory at `address` into `buffer`; the bytes before the first that cannot be read.
@@ -23,6 +26,7 @@ impl AddressSpace {
                 break;
             };
             let to = buffer[done..].as_mut_ptr();
+            make_room();
             let copied = self.inner.lock().with_page(at, false, force, |from| {
                 // SAFETY: a page of the program, which the lock keeps; programs may change it
                 // meanwhile, so it is copied through a raw pointer.
@@ -44,6 +48,7 @@ impl AddressSpace {
                 break;
             };
             let from = bytes[done..].as_ptr();
+            make_room();
             let copied = self.inner.lock().with_page(at, true, force, |to| {
                 // SAFETY: as in `read_remote`; the page is the program's own or shared writable.
                 unsafe { core::ptr::copy_nonoverlapping(from, to.wrapping_add(at % PAGE), len) };
@@ -61,6 +66,7 @@ impl AddressSpace {
     /// Copies the page at `address` if the program has ever touched it, or if it is a file's.
     /// False: it has not, and the page is zero.
     pub fn read_touched(&self, address: usize, page: &mut [u8; PAGE]) -> bool {
+        make_room();
         let mut inner = self.inner.lock();
         let Some(area) = inner.overlapping(address, address + PAGE).next() else {
             return false;
@@ -72,7 +78,7 @@ impl AddressSpace {
         };
         // SAFETY: a leaf entry of our tables.
         let entry = inner.tables.entry(address).map_or(0, |e| unsafe { *e });
-        if (entry == 0 && !in_source) || is_zero_page(entry & ADDRESS) {
+        if (entry == 0 && !in_source) || (entry & SWAPPED == 0 && is_zero_page(entry & ADDRESS)) {
             return false;
         }
         inner.with_page(address, false, true, |from| {
@@ -81,6 +87,12 @@ impl AddressSpace {
             unsafe { core::ptr::copy_nonoverlapping(from, page.as_mut_ptr(), PAGE) };
         })
     }
+}
+
+/// Makes room for a page that has to come first, while no lock is held. If there is none, the page
+/// cannot be accessed.
+fn make_room() {
+    let _ = frame::can_allocate(MOST_FRAMES);
 }
 
 /// The next piece of a range that lies in one page: address and bytes.

@@ -10,7 +10,9 @@ use super::frame::{self, Frame};
 use super::layout::{PAGE, USER_END, USER_START};
 use super::phys_to_virt;
 use super::random::random_offset;
-use super::table::{ADDRESS, PRESENT, Tables, WRITE};
+use super::reclaim;
+use super::swap::{self, SwapSlot};
+use super::table::{ADDRESS, PRESENT, SWAPPED, Tables, WRITE};
 use crate::arch::{boot, cpu, this_cpu};
 use crate::errno::{Errno, KResult};
 use crate::sync::Mutex;
@@ -54,6 +56,8 @@ pub struct Usage {
     pub text: usize,
     /// Of `resident`: in areas of files and of shared memory.
     pub shared: usize,
+    /// In swap space.
+    pub swapped: usize,
 }
 
 /// Loads the kernel's own tables: no program.
@@ -100,6 +104,8 @@ impl AddressSpace {
                 tables,
                 pages: 0,
                 resident: 0,
+                swapped: 0,
+                next_swapped: 0,
                 limits: Limits {
                     address_space: usize::MAX,
                     stack: STACK_ROOM,
@@ -150,12 +156,17 @@ impl AddressSpace {
 
     /// A copy for a child: private pages are shared until one side writes.
     pub fn fork(&self) -> KResult<Arc<AddressSpace>> {
-        let mut parent = self.inner.lock();
-        let parent = &mut *parent;
-        // Page tables for what is resident, and something to live on.
-        if !frame::can_allocate(parent.resident / 512 + 16) {
+        // Page tables for what there is, and something to live on. Room is made before the lock is
+        // taken, so that the process's own pages can make it.
+        let entries = {
+            let parent = self.inner.lock();
+            parent.resident + parent.swapped
+        };
+        if !frame::can_allocate(entries / 512 + 16) {
             return Err(Errno::ENOMEM);
         }
+        let mut parent = self.inner.lock();
+        let parent = &mut *parent;
         let mut areas = Vec::new();
         areas
             .try_reserve_exact(parent.areas.len())
@@ -167,6 +178,8 @@ impl AddressSpace {
             tables: Tables::new()?,
             pages: parent.pages,
             resident: 0,
+            swapped: 0,
+            next_swapped: 0,
             limits: parent.limits,
             brk_start: parent.brk_start,
             brk: parent.brk,
@@ -185,10 +198,17 @@ impl AddressSpace {
                 continue;
             }
             let (tables, resident) = (&mut child.tables, &mut child.resident);
+            let swapped = &mut child.swapped;
             result = parent
                 .tables
                 .visit(area.start, area.end, &mut |address, entry| {
                     let slot = tables.entry_or_create(address)?;
+                    if *entry & SWAPPED != 0 {
+                        swap::duplicate(SwapSlot::of_entry(*entry))?;
+                        tables.fill(slot, *entry);
+                        *swapped += 1;
+                        return Ok(());
+                    }
                     protected |= *entry & WRITE != 0;
                     *entry &= !WRITE;
                     // SAFETY: looks at the parent's reference without taking it.
@@ -261,7 +281,7 @@ impl AddressSpace {
         }
         // More anonymous memory than the machine has: an obvious overcommitment.
         let anonymous = !matches!(source, Source::File(_));
-        if anonymous && prot.contains(Prot::WRITE) && len / PAGE > frame::total_frames() {
+        if anonymous && prot.contains(Prot::WRITE) && len / PAGE > reclaim::backed_pages() {
             return Err(Errno::ENOMEM);
         }
         let mut inner = self.inner.lock();
@@ -388,7 +408,8 @@ impl AddressSpace {
                 inner
                     .tables
                     .entry(page)
-                    .is_some_and(|entry| unsafe { *entry != 0 }) as u8,
+                    .is_some_and(|entry| unsafe { *entry != 0 && *entry & SWAPPED == 0 })
+                    as u8,
             );
         }
         Ok(pages)
@@ -480,6 +501,17 @@ impl AddressSpace {
         self.inner.lock().resident
     }
 
+    /// Pages in memory and in swap space.
+    pub fn claim(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.resident + inner.swapped
+    }
+
+    /// gpa of the root table.
+    pub(super) fn root(&self) -> u64 {
+        self.root
+    }
+
     /// All sizes; walks the tables.
     pub fn usage(&self) -> Usage {
         let mut inner = self.inner.lock();
@@ -487,6 +519,7 @@ impl AddressSpace {
         let mut usage = Usage {
             size: inner.pages,
             resident: inner.resident,
+            swapped: inner.swapped,
             ..Usage::default()
         };
         for area in &inner.areas {
@@ -500,8 +533,8 @@ impl AddressSpace {
             }
             if !matches!(area.source, Source::Anonymous) {
                 // Counting cannot fail.
-                let _ = inner.tables.visit(area.start, area.end, &mut |_, _| {
-                    usage.shared += 1;
+                let _ = inner.tables.visit(area.start, area.end, &mut |_, entry| {
+                    usage.shared += usize::from(*entry & SWAPPED == 0);
                     Ok(())
                 });
             }
@@ -519,6 +552,10 @@ impl Drop for AddressSpace {
         }
         for area in &inner.areas {
             inner.tables.clear(area.start, area.end, &mut |_, entry| {
+                if entry & SWAPPED != 0 {
+                    swap::release(SwapSlot::of_entry(entry));
+                    return;
+                }
                 // SAFETY: the entry owned the reference.
                 drop(unsafe { Frame::from_raw(entry & ADDRESS) });
             });

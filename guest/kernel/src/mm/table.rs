@@ -1,7 +1,8 @@
 //! Page tables of programs (SDM vol. 3, 4.5): four levels, 4 KiB leaves.
 //!
-//! A leaf entry that is not zero owns one reference to its frame. Entries that are not present but
-//! not zero are *held*: the frame is there, the program may not touch it (`PROT_NONE`). Each table
+//! A leaf entry that is not zero owns one reference to its frame, or, if it is *swapped*, to a slot
+//! of swap space. Entries that are neither present nor swapped are *held*: the frame is there, the
+//! program may not touch it (`PROT_NONE`). Each table
 //! counts its entries in its frame's metadata and is given up, zero, when the last one goes.
 
 use super::frame::{Frame, meta};
@@ -30,6 +31,8 @@ pub const HUGE: u64 = 1 << 7;
 pub const GLOBAL: u64 = 1 << 8;
 /// Software: held, not present.
 pub const HELD: u64 = 1 << 9;
+/// Software: not present, and the address field is a slot of swap space.
+pub const SWAPPED: u64 = 1 << 10;
 /// Instruction fetches forbidden.
 pub const NO_EXECUTE: u64 = 1 << 63;
 /// The frame's gpa in an entry.

@@ -32,6 +32,7 @@ mod sched;
 mod signal;
 mod socket;
 mod stat;
+mod swap;
 mod system;
 mod sysv;
 mod table;

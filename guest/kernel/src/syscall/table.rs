@@ -24,6 +24,7 @@ use super::sched::*;
 use super::signal::*;
 use super::socket::*;
 use super::stat::*;
+use super::swap::*;
 use super::system::*;
 use super::sysv::*;
 use super::time::*;
@@ -242,6 +243,8 @@ pub static TABLE: Table = table! {
     164 sys_settimeofday 2;
     165 sys_mount (new 5);
     166 sys_umount2 2;
+    167 sys_swapon (new 2);
+    168 sys_swapoff 1;
     169 sys_reboot 4;
     170 sys_sethostname 2;
     171 sys_setdomainname 2;

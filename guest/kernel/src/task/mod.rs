@@ -38,6 +38,7 @@ pub mod thread;
 pub mod wait;
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 pub use creds::Creds;
 pub use family::{set_process_group, start_session};
@@ -84,6 +85,21 @@ pub fn current_space() -> Option<&'static AddressSpace> {
 
 /// Flags that say what a task is, not what has to be done.
 const LASTING: u32 = thread::TRACED | thread::TRACE_CALLS;
+
+/// The running program has a page fault: a minor one until [`count_major_fault`] says otherwise.
+#[inline(always)]
+pub fn count_fault() {
+    current_process()
+        .minor_faults
+        .fetch_add(1, Ordering::Relaxed);
+}
+
+/// Its page fault had to read from a device.
+pub fn count_major_fault() {
+    let process = current_process();
+    process.minor_faults.fetch_sub(1, Ordering::Relaxed);
+    process.major_faults.fetch_add(1, Ordering::Relaxed);
+}
 
 /// Work before a return to ring 3: let others run, act on signals. Runs only if somebody set the
 /// processor's work flag.

@@ -4,6 +4,7 @@ use super::current_process;
 use super::process::Process;
 use super::signal::{self, SIGKILL, SigInfo};
 use super::table::all_processes;
+use crate::mm;
 use crate::sched;
 use alloc::sync::Arc;
 
@@ -17,11 +18,18 @@ pub fn out_of_memory() {
             Some(victim) => {
                 let comm = victim.first_thread().map(|t| t.comm());
                 let (name, len) = comm.unwrap_or(([0; super::COMM_LEN], 0));
+                let usage = victim.space().map(|space| space.usage());
+                let (resident, swapped) = usage.map_or((0, 0), |u| (u.resident, u.swapped));
                 klog!(
-                    "out of memory: process {} ({}) is killed",
+                    "out of memory: process {} ({}) is killed: {} KiB in memory, {} KiB in swap, \
+                     {} KiB of swap free",
                     victim.pid(),
-                    core::str::from_utf8(&name[..len]).unwrap_or("?")
+                    core::str::from_utf8(&name[..len]).unwrap_or("?"),
+                    resident * 4,
+                    swapped * 4,
+                    mm::swap::free_pages() * 4,
                 );
+                mm::stat::OOM_KILLS.add_one();
                 // SIGKILL needs no room in a queue.
                 let _ = signal::send_to_process(&victim, SigInfo::kernel(SIGKILL));
             }
@@ -43,11 +51,11 @@ fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
         .map(|(_, p)| p.clone())
 }
 
-/// About how many pages are a process's fault: resident ones, a page for each descriptor (a pipe may
+/// About how many pages are a process's fault: those in memory and in swap space, a page for each descriptor (a pipe may
 /// hold sixteen, a file next to nothing), and the kernel's part of each thread.
 fn claim(process: &Process) -> Option<usize> {
     const THREAD_PAGES: usize = 5;
-    let resident = process.space()?.resident();
+    let pages = process.space()?.claim();
     let descriptors = process.files.lock().iter().count();
-    Some(resident + descriptors + process.thread_count() * THREAD_PAGES)
+    Some(pages + descriptors + process.thread_count() * THREAD_PAGES)
 }

@@ -302,7 +302,7 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
             ("VmData", memory.data),
             ("VmStk", memory.stack),
             ("VmExe", memory.text),
-            ("VmSwap", 0),
+            ("VmSwap", memory.swapped),
         ] {
             let _ = writeln!(text, "{label}:\t{:>8} kB", pages * KIB);
         }

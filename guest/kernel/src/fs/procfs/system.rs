@@ -7,7 +7,7 @@ use core::fmt::Write as _;
 use crate::arch::cpu;
 use crate::errno::{Errno, KResult};
 use crate::fs::{cache, devfs, mount};
-use crate::mm::{frame, heap};
+use crate::mm::{frame, heap, reclaim, stat as counters, swap};
 use crate::task::{self, core_dump, table};
 use crate::{drivers, sched, time};
 
@@ -103,9 +103,7 @@ pub static ROOT: Directory = Directory {
         text("partitions", partitions),
         text("slabinfo", slabinfo),
         text("stat", stat),
-        text("swaps", || {
-            "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
-        }),
+        text("swaps", swaps),
         directory("sys", &SYS),
         setting("sysrq-trigger", String::new, sysrq),
         directory("sysvipc", &super::ipc::SYSVIPC),
@@ -183,6 +181,7 @@ static SYS_VM: Directory = Directory {
     entries: &[
         setting("drop_caches", || "0\n".into(), drop_caches),
         text("overcommit_memory", || "0\n".into()),
+        setting("replacement", replacement, reclaim::choose),
     ],
 };
 
@@ -337,9 +336,9 @@ fn meminfo() -> String {
         ("MemAvailable", available),
         ("Buffers", 0),
         ("Cached", cached),
-        ("SwapCached", 0),
-        ("SwapTotal", 0),
-        ("SwapFree", 0),
+        ("SwapCached", swap::attached_frames() * KIB),
+        ("SwapTotal", swap::total_pages() * KIB),
+        ("SwapFree", swap::free_pages() * KIB),
         ("Dirty", dirty),
         ("Writeback", 0),
         ("Shmem", shmem),
@@ -397,6 +396,36 @@ fn stat() -> String {
     )
 }
 
+fn swaps() -> String {
+    let mut text = String::from("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+    for space in swap::spaces() {
+        let name = format!("/dev/{}", space.name);
+        let _ = writeln!(
+            text,
+            "{name:<40}partition\t{}\t\t{}\t\t{}",
+            space.pages * 4,
+            space.used * 4,
+            space.priority,
+        );
+    }
+    text
+}
+
+/// The replacement policies, the one in use in brackets.
+fn replacement() -> String {
+    let current = reclaim::policy();
+    let mut text = String::new();
+    for name in reclaim::policies() {
+        let separator = if text.is_empty() { "" } else { " " };
+        let _ = if name == current {
+            write!(text, "{separator}[{name}]")
+        } else {
+            write!(text, "{separator}{name}")
+        };
+    }
+    with_newline(text)
+}
+
 fn uptime() -> String {
     let hundredths = |ns: u64| (ns / 1_000_000_000, ns / 10_000_000 % 100);
     let (up, up_part) = hundredths(time::now_ns());
@@ -413,20 +442,28 @@ fn version() -> String {
 }
 
 fn vmstat() -> String {
-    let (mut minor, mut major) = (0, 0);
-    for process in task::all_processes() {
-        let usage = process.usage();
-        minor += usage.minor_faults;
-        major += usage.major_faults;
+    let mut text = String::new();
+    for (name, value) in [
+        ("nr_free_pages", frame::free_frames() as u64),
+        ("nr_file_pages", cache::cached_pages() as u64),
+        ("nr_dirty", cache::dirty_pages() as u64),
+        ("nr_swapcached", swap::attached_frames() as u64),
+        ("workingset_refault_anon", counters::REFAULTS_ANON.get()),
+        ("pgpgin", counters::KIB_IN.get()),
+        ("pgpgout", counters::KIB_OUT.get()),
+        ("pswpin", counters::SWAP_IN.get()),
+        ("pswpout", counters::SWAP_OUT.get()),
+        ("pgfault", counters::FAULTS.get()),
+        ("pgmajfault", counters::MAJOR_FAULTS.get()),
+        ("pgcopy", counters::COPIES.get()),
+        ("allocstall", counters::STALLS.get()),
+        ("pgscan_direct", counters::SCANNED.get()),
+        ("pgsteal_direct", counters::STOLEN.get()),
+        ("oom_kill", counters::OOM_KILLS.get()),
+    ] {
+        let _ = writeln!(text, "{name} {value}");
     }
-    format!(
-        "nr_free_pages {}\nnr_file_pages {}\nnr_dirty {}\npgfault {}\npgmajfault {major}\npswpin 0\n\
-         pswpout 0\npgpgin 0\npgpgout 0\n",
-        frame::free_frames(),
-        cache::cached_pages(),
-        cache::dirty_pages(),
-        minor + major,
-    )
+    text
 }
 
 fn core_pattern() -> String {

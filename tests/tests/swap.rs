@@ -1,0 +1,131 @@
+//! More memory than the machine has: pages of programs leave for a disk and come back as they were.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gnomon_tests::gnomon::{End, Finished, Gnomon};
+use gnomon_tests::image::Image;
+use gnomon_tests::in_every_mode;
+use gnomon_tests::mode::Mode;
+use gnomon_tests::program::{self, IN_GUEST};
+use gnomon_tests::scratch::Scratch;
+
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(600);
+/// Memory of the machine, in MiB.
+const MEMORY: u32 = 16;
+
+in_every_mode!(
+    program_with_twice_the_memory_is_right,
+    fork_shares_pages_in_swap_space,
+    swapoff_brings_everything_back,
+    thrashing_shows_in_the_counters,
+    memory_and_swap_full_kill_the_largest,
+);
+
+/// A disk of `mebibytes` of zeros, which gnomon's guest makes swap space.
+fn blank(files: &Scratch, mebibytes: u64) -> PathBuf {
+    let disk = files.file("swap", b"").unwrap();
+    let file = std::fs::File::options().write(true).open(&disk).unwrap();
+    file.set_len(mebibytes << 20).unwrap();
+    disk
+}
+
+/// Run `script` in a small machine with swap space of `mebibytes`, on a root that must be clean
+/// afterwards.
+fn run(mode: Mode, mebibytes: u64, cmdline: &str, script: &str) -> Finished {
+    let files = Scratch::new().unwrap();
+    let image = Image::builtin(&files.path("root")).unwrap();
+    let disk = blank(&files, mebibytes);
+    let finished = Gnomon::new(mode)
+        .memory(MEMORY)
+        .root(image.path())
+        .file(program::path(), IN_GUEST)
+        .options(["--disk", disk.to_str().unwrap(), "--cmdline", cmdline])
+        .shell(script)
+        .timeout(LONG)
+        .run();
+    image.assert_clean();
+    finished
+}
+
+/// The value of `name` in `text`, lines of a name and a number.
+#[track_caller]
+fn counter(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| {
+        let (found, value) = line.split_once(' ')?;
+        (found == name).then(|| value.trim().trim_end_matches(" kB").parse())
+    });
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))
+        .unwrap()
+}
+
+fn program_with_twice_the_memory_is_right(mode: Mode) {
+    let script = format!("{IN_GUEST} swap alone 32; cat /proc/vmstat");
+    let finished = run(mode, 64, "swap=/dev/vdb", &script);
+    finished.assert_status(0);
+    let text = finished.text();
+    assert!(text.starts_with("alone: 8192 pages are right\n"), "{text}");
+    // At least what does not fit has left.
+    assert!(counter(&text, "pswpout") > 4096, "{text}");
+    assert!(counter(&text, "pswpin") > 4096, "{text}");
+}
+
+fn fork_shares_pages_in_swap_space(mode: Mode) {
+    let script = format!("{IN_GUEST} swap forked 12");
+    run(mode, 64, "swap=/dev/vdb", &script)
+        .assert_status(0)
+        .assert_output("forked: 3072 pages are right\n");
+}
+
+fn swapoff_brings_everything_back(mode: Mode) {
+    let files = Scratch::new().unwrap();
+    let disk = blank(&files, 32);
+    let busybox = gnomon_tests::busybox::path();
+    let finished = Gnomon::new(mode)
+        .memory(MEMORY)
+        .file(program::path(), IN_GUEST)
+        .file(&busybox, "/busybox")
+        .options(["--disk", disk.to_str().unwrap()])
+        .shell(&format!(
+            "/busybox mkswap /dev/vdb >&2; /busybox swapon /dev/vdb
+            {IN_GUEST} swap off 14 /dev/vdb; cat /proc/swaps"
+        ))
+        .timeout(LONG)
+        .run();
+    finished.assert_status(0);
+    assert_eq!(
+        finished.text(),
+        "off: 3584 pages are right\nFilename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    );
+}
+
+fn thrashing_shows_in_the_counters(mode: Mode) {
+    let passes = |mebibytes: u32| {
+        let script = format!("{IN_GUEST} swap working-set {mebibytes}; cat /proc/vmstat");
+        let finished = run(mode, 64, "swap=/dev/vdb", &script);
+        finished.assert_status(0);
+        counter(&finished.text(), "workingset_refault_anon")
+    };
+    // A working set that fits comes in once; one that does not comes in at each pass.
+    let (fits, thrashes) = (passes(6), passes(14));
+    assert!(fits < 1536, "{fits} refaults of 1536 pages");
+    assert!(thrashes > 2 * 3584, "{thrashes} refaults of 3584 pages");
+}
+
+fn memory_and_swap_full_kill_the_largest(mode: Mode) {
+    // More than there is of both is refused at once; what is taken bit by bit is taken back.
+    let script = format!(
+        "{IN_GUEST} swap alone 24 2>/dev/null; echo $?; {IN_GUEST} exhaust memory; echo $?
+        cat /proc/vmstat"
+    );
+    let finished = run(mode, 4, "swap=/dev/vdb", &script);
+    assert_eq!(finished.end, End::Status(0));
+    let (text, errors) = (finished.text(), finished.errors());
+    assert!(text.starts_with("101\n137\n"), "{text}{errors}");
+    assert_eq!(counter(&text, "oom_kill"), 1);
+    assert!(
+        errors.contains("is killed") && errors.contains("in swap"),
+        "{errors}"
+    );
+}
