@@ -60,6 +60,34 @@ impl Policy for Aging {
         self.queue.remove(oldest);
         Some(oldest)
     }
+    fn evict_many(&mut self, pages: &mut dyn Pages, most: usize, chosen: &mut Vec<Slot>) {
+        // How many pages have each history, after this look.
+        let mut counts = [0; 256];
+        for slot in self.queue.iter() {
+            let bits = &mut self.history[slot as usize];
+            *bits = (*bits >> 1) | (u8::from(pages.take_accessed(slot)) << 7);
+            counts[usize::from(*bits)] += 1;
+        }
+        // All with a history below the limit go, and so many with that of the limit.
+        let (mut limit, mut at_limit) = (0, most);
+        while limit < 255 && counts[limit] <= at_limit {
+            at_limit -= counts[limit];
+            limit += 1;
+        }
+        let first = chosen.len();
+        for slot in self.queue.iter() {
+            let bits = usize::from(self.history[slot as usize]);
+            if bits < limit {
+                chosen.push(slot);
+            } else if bits == limit && at_limit > 0 {
+                at_limit -= 1;
+                chosen.push(slot);
+            }
+        }
+        for &slot in &chosen[first..] {
+            self.queue.remove(slot);
+        }
+    }
     fn len(&self) -> usize {
         self.queue.len()
     }

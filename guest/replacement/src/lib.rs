@@ -61,6 +61,16 @@ pub trait Policy: Send {
     fn touch(&mut self, _slot: Slot) {}
     /// Choose a page and forget it. `None`: there is none.
     fn evict(&mut self, pages: &mut dyn Pages) -> Option<Slot>;
+    /// Choose up to `most` pages and forget them; they are put at the end of `chosen`, which has
+    /// room. The policies that look at all pages do so once, and not once a page.
+    fn evict_many(&mut self, pages: &mut dyn Pages, most: usize, chosen: &mut Vec<Slot>) {
+        for _ in 0..most {
+            let Some(slot) = self.evict(pages) else {
+                break;
+            };
+            chosen.push(slot);
+        }
+    }
     /// How many pages are there to choose from.
     fn len(&self) -> usize;
     /// Is there no page to choose from?

@@ -75,6 +75,30 @@ impl Policy for SecondChance {
         }
         self.ring.pop_front()
     }
+    fn evict_many(&mut self, pages: &mut dyn Pages, most: usize, chosen: &mut Vec<Slot>) {
+        let end = chosen.len() + most;
+        for round in 0..4 {
+            for _ in 0..self.ring.len() {
+                if chosen.len() == end {
+                    return;
+                }
+                let Some(slot) = self.ring.front() else {
+                    return;
+                };
+                let used = self.is_used(slot, pages);
+                let second = round % 2 == 1;
+                if !used && (second || !pages.dirty(slot)) {
+                    self.ring.remove(slot);
+                    chosen.push(slot);
+                    continue;
+                }
+                if second {
+                    self.used[slot as usize] = false;
+                }
+                self.ring.pass(slot);
+            }
+        }
+    }
     fn len(&self) -> usize {
         self.ring.len()
     }

@@ -80,6 +80,53 @@ impl Policy for WsClock {
         self.ring.remove(victim);
         Some(victim)
     }
+    fn evict_many(&mut self, pages: &mut dyn Pages, most: usize, chosen: &mut Vec<Slot>) {
+        let now = pages.now();
+        self.time = now;
+        let end = chosen.len() + most;
+        // The dirty pages outside the working set stand behind the clean ones.
+        let clean = chosen.len();
+        let mut dirty = 0;
+        let mut oldest: Option<Slot> = None;
+        for _ in 0..self.ring.len() {
+            let Some(slot) = self.ring.front() else {
+                break;
+            };
+            let last_use = &mut self.last_use[slot as usize];
+            if pages.take_accessed(slot) {
+                *last_use = now;
+            }
+            let last_use = *last_use;
+            let outside = now.saturating_sub(last_use) > self.window;
+            if outside && !pages.dirty(slot) {
+                if chosen.len() == end {
+                    // A clean page is better than the last dirty one, which is on the ring yet.
+                    chosen.pop();
+                    dirty -= 1;
+                }
+                self.ring.remove(slot);
+                chosen.insert(chosen.len() - dirty, slot);
+                if chosen.len() - dirty == end {
+                    break;
+                }
+                continue;
+            }
+            if outside && chosen.len() < end {
+                chosen.push(slot);
+                dirty += 1;
+            }
+            if oldest.is_none_or(|o| last_use < self.last_use[o as usize]) {
+                oldest = Some(slot);
+            }
+            self.ring.pass(slot);
+        }
+        if chosen.len() == clean {
+            chosen.extend(oldest);
+        }
+        for &slot in &chosen[clean..] {
+            self.ring.remove(slot);
+        }
+    }
     fn len(&self) -> usize {
         self.ring.len()
     }

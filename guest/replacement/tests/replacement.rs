@@ -244,6 +244,50 @@ proptest! {
 }
 
 #[test]
+fn many_at_once_are_different_pages_and_all_there_is_in_the_end() {
+    for name in NAMES {
+        let mut policy = by_name(name, 7).unwrap();
+        let mut machine = Machine {
+            now: 1000,
+            accessed: (0..40).filter(|n| n % 3 == 0).collect(),
+            dirty: (0..40).filter(|n| n % 2 == 0).collect(),
+        };
+        (0..40).for_each(|slot| policy.admit(slot));
+        let mut seen = BTreeSet::new();
+        while !policy.is_empty() {
+            let mut chosen = Vec::new();
+            policy.evict_many(&mut machine, 7, &mut chosen);
+            assert!(!chosen.is_empty() && chosen.len() <= 7, "{name}");
+            machine.now += 1000;
+            for slot in chosen {
+                assert!(seen.insert(slot), "{name} gives {slot} twice");
+            }
+        }
+        assert_eq!(seen.len(), 40, "{name}");
+    }
+}
+
+#[test]
+fn pages_in_use_are_not_among_the_first_to_go() {
+    for name in ["clock", "second-chance", "aging", "wsclock"] {
+        let mut policy = by_name(name, 7).unwrap();
+        (0..40).for_each(|slot| policy.admit(slot));
+        let mut machine = Machine {
+            now: 1000,
+            accessed: (0..40).filter(|n| n % 2 == 0).collect(),
+            ..Machine::default()
+        };
+        let mut chosen = Vec::new();
+        policy.evict_many(&mut machine, 10, &mut chosen);
+        assert_eq!(chosen.len(), 10, "{name}");
+        assert!(
+            chosen.iter().all(|slot| slot % 2 == 1),
+            "{name}: {chosen:?}"
+        );
+    }
+}
+
+#[test]
 fn reserved_policy_works_as_one_that_grows() {
     for name in NAMES {
         let mut reserved = by_name(name, 7).unwrap();

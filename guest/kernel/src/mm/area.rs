@@ -1,14 +1,11 @@
 //! Areas: ranges of a program's addresses with one protection and one source of pages.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use super::frame::Frame;
 use super::layout::PAGE;
+use super::shared::SharedPages;
 use super::table;
-use crate::errno::KResult;
 use crate::fs::Inode;
-use crate::sync::SpinLock;
 
 /// What a program may do with memory: Linux's `PROT_` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,33 +85,6 @@ pub struct MapKind {
     pub backing: Backing,
 }
 
-/// Pages of shared anonymous memory: all address spaces that map it hold the object.
-pub(super) struct SharedPages {
-    pages: SpinLock<BTreeMap<u64, Frame>>,
-}
-
-impl SharedPages {
-    pub(super) fn new() -> SharedPages {
-        SharedPages {
-            pages: SpinLock::new(BTreeMap::new()),
-        }
-    }
-
-    /// Whether the page at `index` was ever touched.
-    pub(super) fn is_touched(&self, index: u64) -> bool {
-        self.pages.lock().contains_key(&index)
-    }
-
-    /// The page at `index`, made if it was never touched.
-    pub(super) fn page(&self, index: u64) -> KResult<Frame> {
-        if let Some(frame) = self.pages.lock().get(&index) {
-            return Ok(frame.clone());
-        }
-        let fresh = Frame::alloc_zeroed()?;
-        Ok(self.pages.lock().entry(index).or_insert(fresh).clone())
-    }
-}
-
 /// Where an area's pages come from.
 #[derive(Clone)]
 pub(super) enum Source {
@@ -138,6 +108,8 @@ pub(super) struct Area {
     pub may_write: bool,
     /// A stack.
     pub grows_down: bool,
+    /// Pages stay in memory (`mlock`).
+    pub locked: bool,
     /// Some page may be the process's own: fork has to copy entries.
     pub private_pages: bool,
     pub source: Source,
@@ -171,6 +143,7 @@ impl Area {
             && self.prot == next.prot
             && self.shared == next.shared
             && self.may_write == next.may_write
+            && self.locked == next.locked
             && !self.grows_down
             && !next.grows_down
             && match (&self.source, &next.source) {
@@ -207,4 +180,6 @@ pub struct AreaInfo {
     pub stack: bool,
     /// The area is the heap (`brk`).
     pub heap: bool,
+    /// Pages stay in memory (`mlock`).
+    pub locked: bool,
 }

@@ -39,6 +39,8 @@ pub(super) struct Inner {
     pub swapped: usize,
     /// The page behind those that came back from swap space last: a fault there goes on in order.
     pub next_swapped: usize,
+    /// New areas are locked (`mlockall`).
+    pub lock_future: bool,
     pub limits: Limits,
     pub brk_start: usize,
     pub brk: usize,
@@ -273,6 +275,25 @@ impl Inner {
         mapped
     }
 
+    /// Keeps the pages of a range in memory, or lets them go. `ENOMEM`: part of it is not mapped.
+    pub fn set_locked(&mut self, start: usize, end: usize, locked: bool) -> KResult<()> {
+        self.require_mapped(start, end)?;
+        self.split(start)?;
+        self.split(end)?;
+        let first = self.position(start);
+        let mut index = first;
+        while let Some(area) = self.areas.get_mut(index).filter(|area| area.start < end) {
+            area.locked = locked;
+            index += 1;
+        }
+        for index in (first..index).rev() {
+            if index < self.areas.len() {
+                self.join(index);
+            }
+        }
+        Ok(())
+    }
+
     /// Extends the heap.
     pub fn grow_heap(&mut self, old: usize, new: usize) -> KResult<()> {
         if self.overlaps(old, new)
@@ -289,6 +310,7 @@ impl Inner {
             shared: false,
             may_write: true,
             grows_down: false,
+            locked: self.lock_future,
             private_pages: false,
             source: Source::Anonymous,
             offset: 0,

@@ -9,7 +9,7 @@ use super::swap::{self, Arriving, SwapSlot};
 use super::table::{ACCESSED, ADDRESS, DIRTY, PRESENT, SWAPPED, Tables, WRITE};
 use super::{reclaim, stat};
 use crate::errno::{Errno, KResult};
-use crate::fs::Inode;
+use crate::fs::{self, Inode, cache};
 use crate::sync::Once;
 use crate::task;
 
@@ -107,13 +107,21 @@ impl AddressSpace {
     /// Tries again with the room that can be made.
     #[cold]
     fn fault_when_short(&self, address: usize, access: Access) -> Result<(), Fault> {
-        while reclaim::make_room(ROOM) > 0 {
+        let mut written = false;
+        loop {
+            if reclaim::make_room(ROOM) == 0 {
+                // Dirty pages of files are all that is left. No lock that write-back takes is held
+                // here: a fault has none, and copies hold no other.
+                if written || cache::dirty_pages() == 0 || fs::sync_all().is_err() {
+                    return Err(Fault::Oom);
+                }
+                written = true;
+            }
             let result = self.inner.lock().fault(address, access);
             if result != Err(Fault::Oom) {
                 return result;
             }
         }
-        Err(Fault::Oom)
     }
 }
 
@@ -300,7 +308,13 @@ fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), 
     match &area.source {
         Source::Anonymous if write => Ok((Frame::alloc_zeroed()?, true)),
         Source::Anonymous => Ok((zero_page()?, false)),
-        Source::Shared(pages) => Ok((pages.page(index)?, area.prot.contains(Prot::WRITE))),
+        Source::Shared(pages) => {
+            let (frame, read) = pages.page(index)?;
+            if read {
+                count_major();
+            }
+            Ok((frame, area.prot.contains(Prot::WRITE)))
+        }
         Source::File(inode) => {
             let read = stat::KIB_IN.get();
             let frame = inode.page(index)?.ok_or(Fault::Bus)?;

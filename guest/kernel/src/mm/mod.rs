@@ -9,7 +9,8 @@
 //! | `swap` | pages on a disk |
 //! | `reclaim`, `rmap` | page replacement: making room, who maps a frame |
 //! | `stat` | counters |
-//! | `space`, `area`, `areas`, `fault`, `remap`, `random` | address spaces: areas, page faults, fork, mremap, layout |
+//! | `space`, `area`, `areas`, `shared`, `fault`, `remap`, `random` | address spaces: areas, page faults, fork, mremap, layout |
+//! | `usage` | what a program has, for /proc |
 //! | `user`, `user_copy` | copies from and to programs |
 
 pub mod area;
@@ -25,10 +26,12 @@ pub mod reclaim;
 mod remap;
 mod remote;
 mod rmap;
+mod shared;
 pub mod space;
 pub mod stat;
 pub mod swap;
 mod table;
+mod usage;
 pub mod user;
 pub mod user_copy;
 mod word_key;
@@ -36,8 +39,7 @@ mod word_key;
 pub use area::{AreaInfo, Backing, MapKind, Prot};
 pub use fault::{Access, Fault, SEGV_MAPERR};
 pub use frame::{
-    Frame, above_reserve, alloc_pages, can_allocate, free_frames, free_pages, require_reserve,
-    total_frames,
+    Frame, above_reserve, can_allocate, free_frames, free_pages, require_reserve, total_frames,
 };
 pub use space::{AddressSpace, Fixed};
 pub use user::copy_from_user;

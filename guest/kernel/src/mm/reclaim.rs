@@ -8,11 +8,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use gnomon_replacement::{Policy, Slot};
 
+use super::area::Source;
 use super::areas::Inner;
 use super::rmap::{self, Outcome, View};
 use super::space::AddressSpace;
@@ -28,6 +30,9 @@ use crate::task;
 const BATCH: usize = 64;
 /// Pages found to have no room in swap space before it is given up.
 const REFUSALS: usize = 16;
+
+/// Times that no frame is gained, since pages of files are dirty, before it is given up.
+const FRUITLESS: usize = 8;
 
 /// The policy if nothing else is asked for.
 const DEFAULT: &str = "clock";
@@ -130,37 +135,47 @@ pub fn backed_pages() -> usize {
 /// holds no spin lock, and the lock of no address space unless it is content with pages of files.
 pub fn make_room(target: usize) -> usize {
     let mut gained = crate::fs::reclaim(target);
-    while gained < target && swap::total_pages() > 0 {
-        let more = replace((target - gained).clamp(BATCH / 2, BATCH));
-        if more == 0 {
+    let mut fruitless = 0;
+    while gained < target && fruitless < FRUITLESS && swap::total_pages() > 0 {
+        let Some(more) = replace((target - gained).clamp(BATCH / 2, BATCH)) else {
             break;
-        }
+        };
+        fruitless += usize::from(more == 0);
         gained += more;
     }
     gained
 }
 
-/// Lets up to `target` pages that programs map leave memory; gives how many did.
-fn replace(target: usize) -> usize {
+/// A block of 2^order frames, with room made for it where free memory is in pieces.
+pub fn alloc_block(order: usize) -> Option<u64> {
+    const TRIES: usize = 8;
+    for _ in 0..TRIES {
+        if let Some(gpa) = frame::alloc_pages(order) {
+            return Some(gpa);
+        }
+        if make_room(BATCH) == 0 {
+            break;
+        }
+    }
+    None
+}
+
+/// Lets up to `target` pages that programs map leave memory; gives how many frames that gained. None:
+/// no page can leave.
+fn replace(target: usize) -> Option<usize> {
     // In the middle of a page fault: its own process's pages must have their turn, too, so the
     // fault makes room when it has let go of them.
     let busy = task::current_space().is_some_and(|space| space.inner.try_lock().is_none());
     if busy {
-        return 0;
+        return None;
     }
     let spaces = rmap::all_spaces();
-    let Ok(mut leaving) = Leaving::new(target) else {
-        return 0;
-    };
-    let Ok(mut view) = View::new(&spaces, target) else {
-        return 0;
-    };
+    let mut leaving = Leaving::new(target).ok()?;
+    let mut view = View::new(&spaces, target).ok()?;
     stat::STALLS.add_one();
-    let gone = {
+    let (mut gone, unmapped) = {
         let mut policy = POLICY.lock();
-        let Some(policy) = policy.as_deref_mut() else {
-            return 0;
-        };
+        let policy = policy.as_deref_mut()?;
         if !TRACKING.swap(true, Ordering::Relaxed) {
             view.admit_all(policy);
         }
@@ -169,46 +184,61 @@ fn replace(target: usize) -> usize {
     view.finish();
     drop(spaces);
     leaving.write();
+    if unmapped > 0 {
+        gone += crate::fs::reclaim(unmapped);
+    }
     stat::STOLEN.add(gone as u64);
-    gone
+    (gone > 0 || unmapped > 0).then_some(gone)
 }
 
+/// Lets the policy choose until `target` pages are gone. Gives their number, and that of pages of
+/// files that nobody maps any more.
 fn choose_pages(
     policy: &mut dyn Policy,
     view: &mut View<'_>,
     leaving: &mut Leaving,
     target: usize,
-) -> usize {
-    let mut gone = 0;
-    let mut refused = [0; REFUSALS];
-    let mut refusals = 0;
+) -> (usize, usize) {
+    let (mut gone, mut unmapped) = (0, 0);
+    let mut refused = 0;
     let mut searched = false;
-    while gone < target && refusals < REFUSALS {
-        let Some(frame) = policy.evict(view) else {
+    let mut chosen = Vec::new();
+    if chosen.try_reserve_exact(target).is_err() {
+        return (0, 0);
+    }
+    while gone + unmapped < target && refused < REFUSALS {
+        chosen.clear();
+        policy.evict_many(view, target - gone - unmapped, &mut chosen);
+        if chosen.is_empty() {
             // Pages that it was not told of, and those that could not leave when they were chosen.
             if searched {
                 break;
             }
             searched = true;
             view.admit_all(policy);
-            continue;
-        };
-        let Some(frame) = NonZeroU32::new(frame) else {
-            continue;
-        };
-        match view.take_out(frame, leaving) {
-            Outcome::Gone => gone += 1,
-            Outcome::Stays => {}
-            Outcome::Full => {
-                refused[refusals] = frame.get();
-                refusals += 1;
+        }
+        for &frame in &chosen {
+            let Some(number) = NonZeroU32::new(frame) else {
+                continue;
+            };
+            // Without room in swap space there are at most a few that can leave, and each try costs.
+            let outcome = if refused < REFUSALS {
+                view.take_out(number, leaving)
+            } else {
+                Outcome::Full
+            };
+            match outcome {
+                Outcome::Gone => gone += 1,
+                Outcome::Unmapped => unmapped += 1,
+                Outcome::Stays => {}
+                Outcome::Full => {
+                    refused += 1;
+                    policy.admit(frame);
+                }
             }
         }
     }
-    for &frame in &refused[..refusals] {
-        policy.admit(frame);
-    }
-    gone
+    (gone, unmapped)
 }
 
 /// Brings pages back from swap space until `left` says that none is left of what is to be emptied.
@@ -254,6 +284,10 @@ impl Inner {
             ..
         } = self;
         for area in &*areas {
+            if let Source::Shared(pages) = &area.source {
+                pages.bring_back()?;
+                continue;
+            }
             let bits = area.prot.entry_bits();
             tables.visit(area.start, area.end, &mut |_, entry| {
                 let slot = SwapSlot::of_entry(*entry);

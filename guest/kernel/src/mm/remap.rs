@@ -3,10 +3,14 @@
 use super::area::{Area, Source};
 use super::areas::Inner;
 use super::layout::PAGE;
-use super::reclaim;
 use super::space::{AddressSpace, check_range, page_up};
-use super::table::Gather;
+use super::{frame, reclaim};
 use crate::errno::{Errno, KResult};
+
+/// Bytes that a leaf table maps.
+const TABLE_SPAN: usize = 512 * PAGE;
+/// Tables beyond one for each [`TABLE_SPAN`] that a moved mapping needs at most.
+const TABLES: usize = 8;
 
 /// The mapping may move.
 pub const MREMAP_MAYMOVE: usize = 1;
@@ -42,6 +46,13 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         let old_end = check_range(old, old_len).map_err(|_| Errno::EINVAL)?;
+        // A page that cannot be moved for want of a page table would be lost. Room is made before
+        // the lock is taken, so that the process's own pages can make it.
+        if flags & MREMAP_MAYMOVE != 0
+            && !frame::can_allocate(old_len.min(new_len) / TABLE_SPAN + TABLES)
+        {
+            return Err(Errno::ENOMEM);
+        }
         let mut inner = self.inner.lock();
         let index = inner
             .find(old)
@@ -108,6 +119,23 @@ impl Inner {
         Ok(true)
     }
 
+    /// Moves the entries of at most [`TABLE_SPAN`] bytes by `distance`. The old translations still
+    /// have to be flushed.
+    fn move_pages(&mut self, from: usize, to: usize, distance: usize) {
+        let mut taken = [(0, 0); TABLE_SPAN / PAGE];
+        let mut len = 0;
+        self.tables.clear(from, to, &mut |address, entry| {
+            taken[len] = (address, entry);
+            len += 1;
+        });
+        for &(address, entry) in &taken[..len] {
+            // There is room for the tables: `remap` has seen to it.
+            if let Ok(slot) = self.tables.entry_or_create(address.wrapping_add(distance)) {
+                self.tables.fill(slot, entry);
+            }
+        }
+    }
+
     /// Moves a mapping, with its pages.
     fn relocate(
         &mut self,
@@ -138,24 +166,15 @@ impl Inner {
         self.insert(area)?;
         // Pages beyond the new length stay behind and are unmapped with the old range.
         let moved = old_len.min(new_len);
-        let mut lost = Gather::new(&self.tables);
-        let mut taken = alloc::vec::Vec::new();
-        self.tables.clear(old, old + moved, &mut |address, entry| {
-            taken.push((address, entry))
-        });
-        if !taken.is_empty() {
-            self.tables.flush_all();
+        for from in (old..old + moved).step_by(TABLE_SPAN) {
+            self.move_pages(
+                from,
+                (old + moved).min(from + TABLE_SPAN),
+                start.wrapping_sub(old),
+            );
         }
-        for (address, entry) in taken {
-            match self.tables.entry_or_create(address - old + start) {
-                Ok(slot) => self.tables.fill(slot, entry),
-                Err(_) => {
-                    // Without a page table the page cannot be kept; the area is mapped, and the
-                    // program would see it empty. Only the very last memory leads here.
-                    self.resident -= 1;
-                    lost.add(address, entry);
-                }
-            }
+        if moved > 0 {
+            self.tables.flush_all();
         }
         if !keep && old_len != 0 {
             self.unmap(old, old_end)?;

@@ -17,11 +17,13 @@ use super::areas::Inner;
 use super::fault::is_zero_page;
 use super::frame::{self, Frame};
 use super::layout::PAGE;
+use super::shared::SharedPages;
 use super::space::AddressSpace;
 use super::stat;
 use super::swap::{self, Leaving};
 use super::table::{ACCESSED, ADDRESS, SWAPPED};
 use crate::errno::{Errno, KResult};
+use crate::fs::Inode;
 use crate::sync::MutexGuard;
 use crate::task;
 use crate::time;
@@ -55,6 +57,8 @@ pub(super) fn all_spaces() -> Vec<Arc<AddressSpace>> {
 pub(super) enum Outcome {
     /// Its frame is free, or will be when it has been written.
     Gone,
+    /// It is a file's; nobody maps it any more.
+    Unmapped,
     /// It cannot leave (any more): it is locked, or gone already.
     Stays,
     /// There is no room for it in swap space.
@@ -152,14 +156,24 @@ impl<'a> View<'a> {
             return Outcome::Stays;
         }
         let (space, address) = self.found[0];
-        let source = self.spaces[space].as_deref_mut().and_then(|inner| {
+        let place = self.spaces[space].as_deref_mut().and_then(|inner| {
             let index = inner.find(address)?;
-            Some(&inner.areas[index]).filter(|area| can_leave(area))
+            let area = &inner.areas[index];
+            can_leave(area).then(|| (area.source.clone(), area.page_index(address)))
         });
-        if source.is_none() {
-            return Outcome::Stays;
+        match place {
+            None => Outcome::Stays,
+            Some((Source::Shared(pages), index)) => self.take_shared(frame, &pages, index, leaving),
+            Some((Source::File(inode), index)) if is_files(&*inode, index, frame.get()) => {
+                self.unmap_file(frame, &inode, index)
+            }
+            Some(_) => self.take_private(frame, leaving),
         }
-        // More references than entries: a cache has it, or a space that is in use.
+    }
+
+    /// A page that belongs to those alone who map it: their entries name its slot from now on.
+    fn take_private(&mut self, frame: NonZeroU32, leaving: &mut Leaving) -> Outcome {
+        // More references than entries: a space that is in use has it, too.
         if frame::references(frame.get()) != self.found.len() as u32 {
             return Outcome::Stays;
         }
@@ -188,6 +202,71 @@ impl<'a> View<'a> {
         Outcome::Gone
     }
 
+    /// A page of shared anonymous memory: the object knows its slot from now on.
+    fn take_shared(
+        &mut self,
+        frame: NonZeroU32,
+        pages: &SharedPages,
+        index: u64,
+        leaving: &mut Leaving,
+    ) -> Outcome {
+        if !self.unmap_all(
+            frame,
+            index,
+            |source| matches!(source, Source::Shared(other) if core::ptr::eq(&**other, pages)),
+        ) {
+            return Outcome::Stays;
+        }
+        if pages.take_out(index, leaving) {
+            Outcome::Gone
+        } else {
+            Outcome::Full
+        }
+    }
+
+    /// A page of a file's cache: without those who map it the cache can drop it.
+    fn unmap_file(&mut self, frame: NonZeroU32, inode: &Arc<dyn Inode>, index: u64) -> Outcome {
+        let unmapped = self.unmap_all(
+            frame,
+            index,
+            |source| matches!(source, Source::File(other) if Arc::ptr_eq(other, inode)),
+        );
+        if unmapped {
+            Outcome::Unmapped
+        } else {
+            Outcome::Stays
+        }
+    }
+
+    /// Empties all entries of a page that an object (of `same` source) holds. False: it is still in
+    /// use by more than the object, in a space that is busy.
+    fn unmap_all(&mut self, frame: NonZeroU32, index: u64, same: impl Fn(&Source) -> bool) -> bool {
+        let gpa = u64::from(frame.get()) << 12;
+        let mut stale = false;
+        for inner in self.spaces.iter_mut().filter_map(Option::as_deref_mut) {
+            let places = inner.areas.iter().filter_map(|area| {
+                let offset = (index * PAGE as u64).checked_sub(area.offset)? as usize;
+                let inside = offset < area.end - area.start && same(&area.source);
+                inside.then(|| area.start + offset)
+            });
+            for address in places {
+                // SAFETY: a leaf entry of locked tables.
+                let entry = inner.tables.entry(address).map(|entry| unsafe { *entry });
+                if !entry.is_some_and(|e| e & ADDRESS == gpa && e & SWAPPED == 0) {
+                    continue;
+                }
+                inner.tables.clear(address, address + PAGE, &mut |_, _| {
+                    // SAFETY: the entry owned this reference; the object has another.
+                    drop(unsafe { Frame::from_raw(gpa) });
+                });
+                inner.resident -= 1;
+                stale |= inner.tables.is_active();
+            }
+        }
+        self.stale |= stale;
+        frame::references(frame.get()) == 1
+    }
+
     /// Flushes what the running program may still have cached, and unlocks.
     pub fn finish(self) {
         if self.stale {
@@ -201,11 +280,16 @@ impl<'a> View<'a> {
 
 /// Whether an area's pages may leave memory.
 fn can_leave(area: &Area) -> bool {
-    match area.source {
-        Source::Anonymous => true,
-        Source::Shared(_) => false,
-        Source::File(_) => area.private_pages,
-    }
+    !area.locked
+}
+
+/// Whether a frame is the page `index` of a file, and not a program's copy of it.
+fn is_files(inode: &dyn Inode, index: u64, frame: u32) -> bool {
+    let mut same = false;
+    inode.cached_pages(index, index + 1, &mut |_, cached| {
+        same = cached.number().get() == frame;
+    });
+    same
 }
 
 impl Pages for View<'_> {

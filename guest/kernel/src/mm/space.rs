@@ -4,13 +4,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::area::{Area, AreaInfo, Backing, MapKind, Prot, SharedPages, Source};
+use super::area::{Area, AreaInfo, Backing, MapKind, Prot, Source};
 use super::areas::{Inner, Limits, STACK_GAP};
 use super::frame::{self, Frame};
 use super::layout::{PAGE, USER_END, USER_START};
 use super::phys_to_virt;
 use super::random::random_offset;
 use super::reclaim;
+use super::shared::SharedPages;
 use super::swap::{self, SwapSlot};
 use super::table::{ADDRESS, PRESENT, SWAPPED, Tables, WRITE};
 use crate::arch::{boot, cpu, this_cpu};
@@ -39,25 +40,6 @@ pub struct AddressSpace {
     stack_top: usize,
     program_base: usize,
     pub(super) inner: Mutex<Inner>,
-}
-
-/// Sizes of an address space, in pages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// Mapped.
-    pub size: usize,
-    /// Present (pages shared with others included).
-    pub resident: usize,
-    /// Of `size`: private and writable, stack aside.
-    pub data: usize,
-    /// Of `size`: stack.
-    pub stack: usize,
-    /// Of `size`: executable.
-    pub text: usize,
-    /// Of `resident`: in areas of files and of shared memory.
-    pub shared: usize,
-    /// In swap space.
-    pub swapped: usize,
 }
 
 /// Loads the kernel's own tables: no program.
@@ -106,6 +88,7 @@ impl AddressSpace {
                 resident: 0,
                 swapped: 0,
                 next_swapped: 0,
+                lock_future: false,
                 limits: Limits {
                     address_space: usize::MAX,
                     stack: STACK_ROOM,
@@ -172,6 +155,7 @@ impl AddressSpace {
             .try_reserve_exact(parent.areas.len())
             .map_err(|_| Errno::ENOMEM)?;
         areas.extend_from_slice(&parent.areas);
+        areas.iter_mut().for_each(|area| area.locked = false);
         let mut child = Inner {
             areas,
             last: 0,
@@ -180,6 +164,7 @@ impl AddressSpace {
             resident: 0,
             swapped: 0,
             next_swapped: 0,
+            lock_future: false,
             limits: parent.limits,
             brk_start: parent.brk_start,
             brk: parent.brk,
@@ -304,6 +289,7 @@ impl AddressSpace {
             }
         };
         inner.check_limit(len)?;
+        let locked = inner.lock_future;
         inner.insert(Area {
             start,
             end: start + len,
@@ -311,6 +297,7 @@ impl AddressSpace {
             shared: kind.shared,
             may_write,
             grows_down,
+            locked,
             private_pages: false,
             source,
             offset,
@@ -366,6 +353,23 @@ impl AddressSpace {
                 .collect()
         };
         files.iter().try_for_each(|inode| inode.sync(true))
+    }
+
+    /// `mlock`, `munlock`: keeps the pages of a range in memory from when they come, or lets them go.
+    /// `ENOMEM`: part of the range is not mapped.
+    pub fn set_locked(&self, address: usize, len: usize, locked: bool) -> KResult<()> {
+        let end = check_range(address, len)?;
+        self.inner.lock().set_locked(address, end, locked)
+    }
+
+    /// `mlockall`, `munlockall`: the same for all areas there are and, with `future`, will be.
+    pub fn set_all_locked(&self, current: bool, future: bool) {
+        let mut inner = self.inner.lock();
+        inner.lock_future = future;
+        if current || !future {
+            let areas = inner.areas.iter_mut();
+            areas.for_each(|area| area.locked = current);
+        }
     }
 
     /// Touches the pages of a range (`MAP_POPULATE`, `MAP_LOCKED`); what cannot be had is left to
@@ -491,6 +495,7 @@ impl AddressSpace {
                 },
                 private_pages: area.private_pages,
                 stack: area.grows_down,
+                locked: area.locked,
                 heap: matches!(area.source, Source::Anonymous) && heap.contains(&area.start),
             })
             .collect()
@@ -510,36 +515,6 @@ impl AddressSpace {
     /// gpa of the root table.
     pub(super) fn root(&self) -> u64 {
         self.root
-    }
-
-    /// All sizes; walks the tables.
-    pub fn usage(&self) -> Usage {
-        let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        let mut usage = Usage {
-            size: inner.pages,
-            resident: inner.resident,
-            swapped: inner.swapped,
-            ..Usage::default()
-        };
-        for area in &inner.areas {
-            let pages = area.pages();
-            if area.grows_down {
-                usage.stack += pages;
-            } else if area.prot.contains(Prot::EXEC) {
-                usage.text += pages;
-            } else if area.prot.contains(Prot::WRITE) && !area.shared {
-                usage.data += pages;
-            }
-            if !matches!(area.source, Source::Anonymous) {
-                // Counting cannot fail.
-                let _ = inner.tables.visit(area.start, area.end, &mut |_, entry| {
-                    usage.shared += usize::from(*entry & SWAPPED == 0);
-                    Ok(())
-                });
-            }
-        }
-        usage
     }
 }
 

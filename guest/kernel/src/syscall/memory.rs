@@ -117,6 +117,9 @@ fn map(
         Some(addr)
     };
     let at = space.map(hint, fixed, len, prot, kind)?;
+    if flags & MAP_LOCKED != 0 {
+        space.set_locked(at, len, true)?;
+    }
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         space.populate(at, len);
     }
@@ -201,8 +204,12 @@ pub fn sys_mincore(addr: usize, len: usize, vec: usize) -> KResult<usize> {
     Ok(0)
 }
 
-/// `mlock(2)`: there is nothing to lock against: pages are not swapped out. The range must be mapped.
+/// `mlock(2)`
 pub fn sys_mlock(addr: usize, len: usize) -> KResult<usize> {
+    lock(addr, len, true)
+}
+
+fn lock(addr: usize, len: usize, populate: bool) -> KResult<usize> {
     let start = addr & !(PAGE - 1);
     let end = addr.checked_add(len).ok_or(Errno::EINVAL)?;
     if len == 0 {
@@ -212,8 +219,10 @@ pub fn sys_mlock(addr: usize, len: usize) -> KResult<usize> {
         return Err(Errno::ENOMEM);
     }
     let space = space()?;
-    space.residency(start, end - start)?;
-    space.populate(start, end - start);
+    space.set_locked(start, end - start, true)?;
+    if populate {
+        space.populate(start, end - start);
+    }
     Ok(0)
 }
 
@@ -225,7 +234,7 @@ pub fn sys_munlock(addr: usize, len: usize) -> KResult<usize> {
         if end > USER_END {
             return Err(Errno::ENOMEM);
         }
-        space()?.residency(start, end - start)?;
+        space()?.set_locked(start, end - start, false)?;
     }
     Ok(0)
 }
@@ -233,15 +242,26 @@ pub fn sys_munlock(addr: usize, len: usize) -> KResult<usize> {
 /// `mlockall(2)`
 pub fn sys_mlockall(flags: usize) -> KResult<usize> {
     const MCL_KNOWN: usize = 7;
+    const MCL_CURRENT: usize = 1;
+    const MCL_FUTURE: usize = 2;
     const MCL_ONFAULT: usize = 4;
     if flags == 0 || flags & !MCL_KNOWN != 0 || flags == MCL_ONFAULT {
         return Err(Errno::EINVAL);
+    }
+    let current = flags & MCL_CURRENT != 0;
+    let space = space()?;
+    space.set_all_locked(current, flags & MCL_FUTURE != 0);
+    if current && flags & MCL_ONFAULT == 0 {
+        for area in space.areas() {
+            space.populate(area.start, area.end - area.start);
+        }
     }
     Ok(0)
 }
 
 /// `munlockall(2)`
 pub fn sys_munlockall() -> KResult<usize> {
+    space()?.set_all_locked(false, false);
     Ok(0)
 }
 
@@ -251,5 +271,5 @@ pub fn sys_mlock2(addr: usize, len: usize, flags: usize) -> KResult<usize> {
     if flags & !MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
     }
-    sys_mlock(addr, len)
+    lock(addr, len, flags & MLOCK_ONFAULT == 0)
 }

@@ -25,7 +25,7 @@ impl KernelStack {
         if !mm::can_allocate(1 << ORDER) {
             return Err(Errno::ENOMEM);
         }
-        let gpa = mm::alloc_pages(ORDER).ok_or(Errno::ENOMEM)?;
+        let gpa = mm::reclaim::alloc_block(ORDER).ok_or(Errno::ENOMEM)?;
         let stack = Self { gpa };
         // SAFETY: the stack's lowest word; nobody uses the stack yet.
         unsafe { (stack.bottom() as *mut u64).write(CANARY) };

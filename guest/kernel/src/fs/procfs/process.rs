@@ -296,6 +296,7 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
         let memory = space.usage();
         for (label, pages) in [
             ("VmSize", memory.size),
+            ("VmLck", memory.locked),
             ("VmRSS", memory.resident),
             ("RssAnon", memory.resident.saturating_sub(memory.shared)),
             ("RssFile", memory.shared),
@@ -385,28 +386,24 @@ fn smaps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
     if let Some(space) = process.space() {
         for area in space.areas() {
             text.push_str(&describe_area(process, &area));
-            let size = (area.end - area.start) / 1024;
-            let resident = space
-                .residency(area.start, area.end - area.start)
-                .map_or(0, |pages| {
-                    pages.iter().filter(|&&page| page != 0).count() * 4
-                });
-            for (label, value) in [
-                ("Size", size),
-                ("KernelPageSize", 4),
-                ("MMUPageSize", 4),
-                ("Rss", resident),
-                ("Pss", resident),
-                ("Shared_Clean", 0),
-                ("Shared_Dirty", 0),
-                ("Private_Clean", 0),
-                ("Private_Dirty", resident),
-                ("Referenced", resident),
-                ("Anonymous", if area.inode.is_none() { resident } else { 0 }),
-                ("Swap", 0),
+            let usage = space.area_usage(area.start);
+            for (label, bytes) in [
+                ("Size", area.end - area.start),
+                ("KernelPageSize", PAGE),
+                ("MMUPageSize", PAGE),
+                ("Rss", usage.resident),
+                ("Pss", usage.proportional),
+                ("Shared_Clean", usage.shared_clean),
+                ("Shared_Dirty", usage.shared_dirty),
+                ("Private_Clean", usage.private_clean),
+                ("Private_Dirty", usage.private_dirty),
+                ("Referenced", usage.referenced),
+                ("Anonymous", usage.anonymous),
+                ("Swap", usage.swapped),
+                ("Locked", if area.locked { usage.resident } else { 0 }),
             ] {
                 let label = format!("{label}:");
-                let _ = writeln!(text, "{label:<15} {value:>8} kB");
+                let _ = writeln!(text, "{label:<15} {:>8} kB", bytes / 1024);
             }
         }
     }
