@@ -50,7 +50,7 @@ fn gdb(core: &Path, commands: &[&str]) -> String {
 
 fn gdb_opens_the_image_of_several_threads(mode: Mode) {
     let scratch = Scratch::new().unwrap();
-    let script = format!("ulimit -c unlimited; {IN_GUEST} crash");
+    let script = format!("ulimit -c unlimited; {IN_GUEST} crash; exit $?");
     let (image, errors) = run(mode, &scratch, &script, 128 + 11);
     assert!(
         errors.contains("Segmentation fault (core dumped)"),

@@ -9,7 +9,7 @@
 //! | `options` | the command line; which calls are shown |
 //! | `tracer` | starts, attaches and follows; one step a stop |
 //! | `tracee` | ptrace requests, the memory of the traced program |
-//! | `table` | every system call: name and kinds of arguments |
+//! | `table`, `other` | every system call: name and kinds of arguments |
 //! | `argument` | a kind and a value become text |
 //! | `flags`, `errno`, `signal`, `structs`, `socket`, `text` | what values and structures look like |
 //! | `output`, `summary` | lines; the table of `-c` |
@@ -21,6 +21,7 @@ mod argument;
 mod errno;
 mod flags;
 mod options;
+mod other;
 mod output;
 mod signal;
 mod socket;

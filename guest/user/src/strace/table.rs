@@ -1,6 +1,7 @@
 //! Every system call: its name and what its arguments are.
 
 use crate::flags::{self, Names};
+use crate::other::OTHERS;
 
 /// What an argument is. `Out…` ones are filled by the kernel and shown when the call is over.
 #[derive(Clone, Copy)]
@@ -254,6 +255,18 @@ pub fn by_number(number: u64) -> Option<&'static Call> {
         .binary_search_by(|call| (call.number as u64).cmp(&number))
         .ok()?;
     Some(&CALLS[at])
+}
+
+/// The name of the call with that number.
+pub fn name(number: u64) -> String {
+    let other = || OTHERS.iter().find(|(known, _)| *known == number);
+    match by_number(number) {
+        Some(call) => call.name.into(),
+        None => match other() {
+            Some((_, name)) => (*name).into(),
+            None => format!("syscall_{number:#x}"),
+        },
+    }
 }
 
 /// The call with that name.

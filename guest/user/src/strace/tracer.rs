@@ -78,10 +78,6 @@ fn call_of(number: u64) -> Option<&'static Call> {
     table::by_number(number)
 }
 
-fn name_of(number: u64) -> String {
-    call_of(number).map_or_else(|| format!("syscall_{number:#x}"), |call| call.name.into())
-}
-
 /// The file that a program's name stands for.
 fn find_program(name: &[u8]) -> Result<PathBuf, String> {
     let shown = String::from_utf8_lossy(name).into_owned();
@@ -382,7 +378,7 @@ impl Tracer {
             let (text, count) = self.arguments(tracee, number, &arguments, 0, None);
             shown = count;
             self.output
-                .begin(tracee, &format!("{}({text}", name_of(number)));
+                .begin(tracee, &format!("{}({text}", table::name(number)));
         }
         if let Some(state) = self.threads.get_mut(&tracee) {
             state.begun = Some(Begun {
@@ -393,7 +389,7 @@ impl Tracer {
             });
         }
         if call_of(number).is_some_and(|call| call.result == Ret::Never) && !self.options.count {
-            self.output.end(tracee, &name_of(number), ")", "?");
+            self.output.end(tracee, &table::name(number), ")", "?");
         }
     }
 
@@ -443,7 +439,7 @@ impl Tracer {
             return;
         };
         let took = begun.since.elapsed();
-        let name = name_of(begun.number);
+        let name = table::name(begun.number);
         if self.options.count {
             self.summary.add(&name, took, (-4095..0).contains(&result));
             return;
