@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! gnomon-tests 1                          the first line: the format's version
-//! begin memory::anonymous_memory_is_zero  a test starts: written, and out, before it does
+//! begin memory::anonymous_memory_is_zero  a test starts: written, and out, before it does; once more
+//!                                         if it is run again, and what was said of it is void
 //! output assertion failed\x0aleft: 1      what it wrote to standard output and error, if it matters
 //! lost 3 pages                            what was not given back, for each kind
 //! end memory::… failed:101 8123456        its end: outcome and nanoseconds

@@ -106,8 +106,7 @@ fn run(args: Args) -> io::Result<()> {
     let mut names = String::new();
     io::stdin().read_to_string(&mut names)?;
     for name in names.lines() {
-        report.write(&[Record::Begin(name)])?;
-        let ended = setting.run(name)?;
+        let ended = setting.run(name, &|| report.write(&[Record::Begin(name)]))?;
         report.end(name, &ended)?;
     }
     report.write(&[Record::Done])

@@ -54,11 +54,13 @@ impl Ended {
 }
 
 impl Setting {
-    /// Run the test `name` as a fresh child, in a session and a scratch directory of its own.
+    /// Run the test `name` as a fresh child, in a session and a scratch directory of its own; `begin`
+    /// is called before, each time that it is run.
     ///
     /// # Errors
-    /// The runner itself cannot go on: no process, no directory.
-    pub fn run(&self, name: &str) -> io::Result<Ended> {
+    /// The runner itself cannot go on: no process, no directory; `begin`'s own.
+    pub fn run(&self, name: &str, begin: &dyn Fn() -> io::Result<()>) -> io::Result<Ended> {
+        begin()?;
         let before = self.count(false);
         let mut ended = self.run_uncounted(name)?;
         if ended.outcome != Outcome::Passed || (self.count(false) == before && ended.is_clean()) {
@@ -66,6 +68,7 @@ impl Setting {
         }
         // Caches may have grown, or something is lost: what is lost each time is.
         for run in 1..RUNS {
+            begin()?;
             let before = self.count(true);
             let mut again = self.run_uncounted(name)?;
             if again.outcome != Outcome::Passed {
