@@ -209,12 +209,15 @@ fn drop_caches(text: &str) -> KResult<()> {
         "3" => (true, true),
         _ => return Err(Errno::EINVAL),
     };
+    if names {
+        crate::fs::drop_unused();
+    }
+    // After the names: the last one of a removed file gives its inode up, which is to be written.
     crate::fs::sync_all()?;
     if pages {
         cache::reclaim(usize::MAX);
     }
     if names {
-        crate::fs::drop_unused();
         crate::fs::ext2fs::drop_metadata();
         task::futex::shrink();
     }
