@@ -9,7 +9,6 @@ use gnomon_tests::gnomon::Gnomon;
 use gnomon_tests::image::Image;
 use gnomon_tests::in_every_mode;
 use gnomon_tests::mode::Mode;
-use gnomon_tests::program;
 use gnomon_tests::scratch::Scratch;
 
 in_every_mode!(
@@ -77,7 +76,7 @@ fn trace(tracer: &Path, scratch: &Scratch, program: &[&str]) -> String {
         .env("PATH", "/usr/bin:/bin")
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", tracer.display()));
-    assert!(status.status.success(), "{status:?}");
+    assert!(status.status.code().is_some(), "{status:?}");
     std::fs::read_to_string(output).unwrap()
 }
 
@@ -86,7 +85,6 @@ fn trace(tracer: &Path, scratch: &Scratch, program: &[&str]) -> String {
 fn names_are_those_of_the_hosts_strace() {
     let scratch = Scratch::new().unwrap();
     let ours = strace(&scratch);
-    let program = program::path().to_str().unwrap();
     for words in [
         &["/bin/echo", "hello"][..],
         &["/bin/ls", "-l", "/etc/passwd"],
@@ -95,7 +93,7 @@ fn names_are_those_of_the_hosts_strace() {
             "-c",
             "kill -0 $$; read x </etc/passwd; cd /; exit 0",
         ],
-        &[program, "channels"],
+        &["/bin/cat", "/etc/passwd", "/none"],
     ] {
         let real = trace(Path::new("strace"), &scratch, words);
         let own = trace(&ours, &scratch, words);
@@ -195,7 +193,7 @@ fn program_makes_the_same_calls_as_on_the_host(mode: Mode) {
     let words = [
         "sh",
         "-c",
-        "x=hello; cd /tmp; read y </dev/null; echo $x >file; mv file other",
+        "x=hello; cd /; read y </dev/null; echo $x; test -d /etc && pwd",
     ];
     let busybox = busybox::path();
     let host = trace(

@@ -273,7 +273,7 @@ pub fn sys_ftruncate(fd: usize, len: usize) -> KResult<usize> {
     if !file.flags().writable() || file.kind() != FileType::Regular {
         return Err(Errno::EINVAL);
     }
-    if len > 0 {
+    if len as u64 > file.inode().size() {
         crate::task::rlimit::file_room(len as u64 - 1)?;
     }
     file.inode().truncate(len as u64)?;

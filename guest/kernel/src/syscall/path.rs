@@ -489,7 +489,7 @@ pub fn sys_truncate(path: usize, len: usize) -> KResult<usize> {
     Who::current().check(&meta, WRITE)?;
     check_writable(&inode)?;
     super::open::check_not_running(&meta)?;
-    if len > 0 {
+    if len as u64 > inode.size() {
         crate::task::rlimit::file_room(len as u64 - 1)?;
     }
     inode.truncate(len as u64)?;

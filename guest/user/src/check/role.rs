@@ -24,6 +24,13 @@ pub fn play(role: &str, arguments: &[&str]) -> libc::c_int {
         ),
         // Which of the descriptors are open.
         "descriptors" => writeln!(out, "{:?}", open_descriptors(arguments)),
+        // Soft and hard limit of descriptors.
+        "limits" => {
+            let mut limit = [0u64; 2];
+            ok!(libc::SYS_getrlimit, libc::RLIMIT_NOFILE, &mut limit);
+            writeln!(out, "{} {}", limit[0], limit[1])
+        }
+        "dumpable" => writeln!(out, "{}", ok!(libc::SYS_prctl, libc::PR_GET_DUMPABLE)),
         "pid" => writeln!(out, "{}", std::process::id()),
         "threads" => writeln!(
             out,

@@ -262,7 +262,7 @@ pub fn epoll_event(f: &Fields<'_>, at: usize) -> String {
 /// `struct clone_args`
 pub fn clone_args(f: &Fields<'_>) -> String {
     let mut text = format!("{{flags={}", flags::CLONE.flags(f.number(0, 8)));
-    for (at, name) in [(16, "child_tid"), (24, "parent_tid")] {
+    for (at, name) in [(8, "pidfd"), (16, "child_tid"), (24, "parent_tid")] {
         if f.number(at, 8) != 0 {
             text += &format!(", {name}={:#x}", f.number(at, 8));
         }

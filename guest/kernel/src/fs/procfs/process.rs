@@ -11,7 +11,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{Dentry, File, FileType};
 use crate::mm::{AreaInfo, Prot};
 use crate::task::rlimit::RLimits;
-use crate::task::{self, Process, Task, find_task, ptrace};
+use crate::task::{Process, Task, core_dump, find_task, ptrace};
 use crate::time;
 
 /// Bytes of a page.
@@ -84,6 +84,7 @@ const fn private(name: &'static str, make: fn(&Arc<Process>, u32) -> KResult<Vec
 
 /// The files.
 pub static ENTRIES: &[Entry] = &[
+    private("auxv", |process, _| core_dump::auxiliary_vector(process)),
     public("cmdline", cmdline),
     public("comm", comm),
     private("environ", environ),
@@ -107,8 +108,7 @@ pub static ENTRIES: &[Entry] = &[
 
 /// Whether the running process may look into `process`: its own user's, or all for root. EACCES.
 pub fn check_inspect(process: &Process) -> KResult<()> {
-    let me = task::current_process().creds.lock().euid;
-    if me == 0 || me == process.creds.lock().uid {
+    if ptrace::may_access(process) {
         Ok(())
     } else {
         Err(Errno::EACCES)

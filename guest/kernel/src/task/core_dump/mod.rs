@@ -16,6 +16,7 @@ mod notes;
 mod pattern;
 mod threads;
 
+pub use notes::auxiliary_vector;
 pub use pattern::{pattern, set_pattern, set_uses_pid, uses_pid};
 pub use threads::{Dump, hold_still};
 

@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::errno::{Errno, KResult};
-use crate::mm::AddressSpace;
 use crate::mm::area::AreaInfo;
 use crate::mm::layout::PAGE;
 use crate::task::ptrace::registers;
@@ -54,9 +53,7 @@ impl Notes {
         notes.push(b"CORE", NT_PRSTATUS, &prstatus(me, info))?;
         notes.push(b"CORE", NT_PRPSINFO, &prpsinfo(process))?;
         notes.push(b"CORE", NT_SIGINFO, &info.to_bytes())?;
-        if let Some(space) = process.own_space() {
-            notes.push(b"CORE", NT_AUXV, &auxv(process, space)?)?;
-        }
+        notes.push(b"CORE", NT_AUXV, &auxiliary_vector(process)?)?;
         notes.push(b"CORE", NT_FILE, &files(process, areas)?)?;
         notes.push_float(me)?;
         for task in others {
@@ -165,8 +162,15 @@ fn prpsinfo(process: &Process) -> [u8; PRPSINFO] {
     bytes
 }
 
-/// The auxiliary vector, from the stack that the program began with.
-fn auxv(process: &Process, space: &AddressSpace) -> KResult<Vec<u8>> {
+/// The auxiliary vector of a process, from the stack that its program began with; empty if it has
+/// ended.
+///
+/// # Errors
+/// ENOMEM: memory is short.
+pub fn auxiliary_vector(process: &Process) -> KResult<Vec<u8>> {
+    let Some(space) = process.space() else {
+        return Ok(Vec::new());
+    };
     let mut at = process.image.lock().stack;
     let mut word = || {
         let mut bytes = [0; 8];

@@ -129,10 +129,13 @@ pub fn trap_due(task: &Task) -> bool {
     task.work_flags() & thread::TRAP != 0
 }
 
-/// Make that stop.
+/// Make that stop, if the tracer is still there.
 pub fn trap(frame: &mut TrapFrame) {
     let me = task::current();
     me.clear_flags(thread::TRAP);
+    if !me.is_traced() {
+        return;
+    }
     let signo = match me.process.signals.lock().stop.signo() {
         0 => SIGTRAP,
         signo => signo,

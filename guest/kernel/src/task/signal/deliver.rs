@@ -45,7 +45,7 @@ pub fn deliver(frame: &mut TrapFrame) {
             drop(signals);
             exit::exit_thread(0);
         }
-        if me.is_traced() && ptrace::trap_due(me) {
+        if ptrace::trap_due(me) {
             drop(signals);
             ptrace::trap(frame);
             restart = still(frame, restart);
