@@ -147,6 +147,12 @@ pub trait Inode: Send + Sync {
     /// page that mmap has just asked for. Reads nothing; `each` does not allocate.
     fn cached_pages(&self, _first: u64, _end: u64, _each: &mut dyn FnMut(u64, &Frame)) {}
 
+    /// Page `index` is about to be written through a shared mapping: see to it that there is room
+    /// for it. ENOSPC, EIO.
+    fn prepare_write(&self, _index: u64) -> KResult<()> {
+        Ok(())
+    }
+
     /// Page `index` has been, or may from now on be, written through a shared mapping. It is
     /// taken as dirty for as long as it is mapped somewhere.
     fn mark_dirty(&self, _index: u64) {}

@@ -80,7 +80,8 @@ pub fn init(cmdline: &str) {
     mount_at("/dev", "devtmpfs", devfs::new());
     mount_at("/proc", "proc", procfs::new());
     mount_at("/tmp", "tmpfs", TmpFs::new(0o1777));
-    mount_at("/dev/shm", "tmpfs", TmpFs::new(0o1777));
+    let shared = TmpFs::sized(0o1777, TmpFs::usual_size());
+    mount_at("/dev/shm", "tmpfs", shared);
     mount_at("/dev/mqueue", "mqueue", crate::ipc::mqueue_fs::instance());
 }
 
@@ -124,9 +125,51 @@ pub fn attach(source: &str, at: &Arc<Dentry>, fs: Arc<dyn FileSystem>) -> KResul
     Ok(())
 }
 
+/// Size in bytes and permissions of the root from the options of a tmpfs (`tmpfs(5)`): `size=`, with a
+/// suffix k, m, g or %, `nr_blocks=`, `mode=`; owners and numbers of inodes are taken and ignored.
+/// EINVAL.
+fn tmpfs_options(options: &str) -> KResult<(u64, u32)> {
+    let (mut size, mut perm) = (TmpFs::usual_size(), 0o1777);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "size" if value.ends_with('%') => {
+                let percent = number(value.trim_end_matches('%'))?;
+                size = (2 * TmpFs::usual_size()).saturating_mul(percent) / 100;
+            }
+            "size" => size = number(value)?,
+            "nr_blocks" => size = number(value)?.saturating_mul(4096),
+            "mode" => perm = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777,
+            "uid" | "gid" | "nr_inodes" | "huge" | "noatime" | "noswap" => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    // Linux takes 0 as no limit.
+    Ok((if size == 0 { u64::MAX } else { size }, perm))
+}
+
+/// A number with an optional suffix k, m or g. EINVAL.
+fn number(text: &str) -> KResult<u64> {
+    let shift = match text.as_bytes().last().map(u8::to_ascii_lowercase) {
+        Some(b'k') => 10,
+        Some(b'm') => 20,
+        Some(b'g') => 30,
+        _ => 0,
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let value: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
+    Ok(value.saturating_mul(1 << shift))
+}
+
 /// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs and sysfs-less remounts. ENODEV for an
 /// unknown type, ENOTBLK without a disk, EBUSY if the disk is mounted already.
-pub fn mount(source: &str, at: &Arc<Dentry>, kind: &str, flags: usize) -> KResult<()> {
+pub fn mount(
+    source: &str,
+    at: &Arc<Dentry>,
+    kind: &str,
+    flags: usize,
+    options: &str,
+) -> KResult<()> {
     if flags & MS_REMOUNT != 0 {
         let mounts = MOUNTS.lock().clone();
         let mount = mounts
@@ -144,7 +187,11 @@ pub fn mount(source: &str, at: &Arc<Dentry>, kind: &str, flags: usize) -> KResul
             let disk = block::by_name(name).ok_or(Errno::ENOTBLK)?;
             Ext2Fs::mount(disk, flags & MS_RDONLY != 0)?
         }
-        "tmpfs" | "ramfs" => TmpFs::new(0o1777),
+        "ramfs" => TmpFs::new(0o1777),
+        "tmpfs" => {
+            let (size, perm) = tmpfs_options(options)?;
+            TmpFs::sized(perm, size)
+        }
         "proc" => procfs::new(),
         "devtmpfs" => devfs::new(),
         "mqueue" => crate::ipc::mqueue_fs::instance(),

@@ -26,16 +26,35 @@ pub struct TmpFs {
     me: Weak<TmpFs>,
     dev: u64,
     next_ino: AtomicU64,
+    /// Pages that its files may have, and pages that they have.
+    limit: u64,
+    used: AtomicU64,
     root: SpinLock<Option<Arc<TmpInode>>>,
 }
 
 impl TmpFs {
-    /// An empty file system whose root has the permission bits `perm`.
+    /// An empty file system whose root has the permission bits `perm`, as large as memory.
     pub fn new(perm: u32) -> Arc<Self> {
+        Self::with_limit(perm, u64::MAX)
+    }
+
+    /// One of `size` bytes.
+    pub fn sized(perm: u32, size: u64) -> Arc<Self> {
+        Self::with_limit(perm, size.div_ceil(PAGE as u64))
+    }
+
+    /// What one has that is mounted without a size: half of memory, in bytes.
+    pub fn usual_size() -> u64 {
+        (frame::total_frames() / 2 * PAGE) as u64
+    }
+
+    fn with_limit(perm: u32, limit: u64) -> Arc<Self> {
         let fs = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             dev: super::mount::next_dev(),
             next_ino: AtomicU64::new(1),
+            limit,
+            used: AtomicU64::new(0),
             root: SpinLock::new(None),
         });
         let root = fs.make(FileType::Directory, perm, (0, 0), 0, b"");
@@ -97,12 +116,15 @@ impl FileSystem for TmpFs {
     }
 
     fn statfs(&self) -> StatFs {
+        let all = (frame::total_frames() as u64).min(self.limit);
+        let left = self.limit - self.used.load(Ordering::Relaxed).min(self.limit);
+        let free = left.min(frame::free_frames() as u64);
         StatFs {
             magic: TMPFS_MAGIC,
             block_size: PAGE as u64,
-            blocks: frame::total_frames() as u64,
-            free: frame::free_frames() as u64,
-            available: frame::free_frames() as u64,
+            blocks: all,
+            free,
+            available: free,
             files: frame::total_frames() as u64,
             files_free: frame::free_frames() as u64,
         }
@@ -193,12 +215,29 @@ impl TmpInode {
         self.entries.lock().by_name.is_empty()
     }
 
+    /// So many pages are the file's no more.
+    fn give_back(&self, pages: u64) {
+        if let Some(fs) = self.fs.upgrade() {
+            fs.used.fetch_sub(pages, Ordering::Relaxed);
+        }
+    }
+
     /// The page `index`, made if it does not exist. ENOMEM as ENOSPC: this is the "disk".
     fn page_or_new(&self, index: u64) -> KResult<Frame> {
         if let Some(frame) = self.cache.get(index) {
             return Ok(frame);
         }
-        let fresh = Frame::alloc_zeroed().map_err(|_| Errno::ENOSPC)?;
+        let fs = self.fs.upgrade();
+        if let Some(fs) = &fs
+            && fs.used.fetch_add(1, Ordering::Relaxed) >= fs.limit
+        {
+            fs.used.fetch_sub(1, Ordering::Relaxed);
+            return Err(Errno::ENOSPC);
+        }
+        let fresh = Frame::alloc_zeroed().map_err(|_| {
+            self.give_back(1);
+            Errno::ENOSPC
+        })?;
         self.meta.lock().blocks += (PAGE / 512) as u64;
         Ok(self.cache.insert(index, fresh, false))
     }
@@ -235,6 +274,12 @@ impl TmpInode {
         meta.mtime = now;
         meta.ctime = now;
         Ok(written)
+    }
+}
+
+impl Drop for TmpInode {
+    fn drop(&mut self) {
+        self.give_back(self.meta.lock().blocks / (PAGE / 512) as u64);
     }
 }
 
@@ -427,8 +472,9 @@ impl Inode for TmpInode {
         let blocks = (self.cache.len() * (PAGE / 512)) as u64;
         let mut meta = self.meta.lock();
         meta.size = size;
-        meta.blocks = blocks;
+        let before = core::mem::replace(&mut meta.blocks, blocks);
         drop(meta);
+        self.give_back(before.saturating_sub(blocks) / (PAGE / 512) as u64);
         self.touch();
         Ok(())
     }

@@ -325,6 +325,7 @@ fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), 
                 return Ok((frame, false));
             }
             if area.shared {
+                inode.prepare_write(index)?;
                 inode.mark_dirty(index);
                 return Ok((frame, true));
             }
@@ -340,6 +341,7 @@ fn make_writable(area: &mut Area, page: usize, old: u64) -> Result<u64, Fault> {
     let gpa = old & ADDRESS;
     if area.shared {
         if let Source::File(inode) = &area.source {
+            inode.prepare_write(area.page_index(page))?;
             inode.mark_dirty(area.page_index(page));
         }
         return Ok(gpa);

@@ -575,7 +575,7 @@ pub fn sys_mount(
     target: usize,
     kind: usize,
     flags: usize,
-    _data: usize,
+    data: usize,
 ) -> KResult<usize> {
     if !Who::current().is_root() {
         return Err(Errno::EPERM);
@@ -588,7 +588,13 @@ pub fn sys_mount(
                 .map_err(|_| Errno::EINVAL),
         }
     };
-    mount::mount(&text(source)?, &target, &text(kind)?, flags)?;
+    let kind = text(kind)?;
+    // Other types take their options from nowhere.
+    let options = match (data, &kind[..]) {
+        (1.., "tmpfs") => text(data)?,
+        _ => alloc::string::String::new(),
+    };
+    mount::mount(&text(source)?, &target, &kind, flags, &options)?;
     Ok(0)
 }
 

@@ -46,6 +46,7 @@ mod synchronisation;
 mod sysv;
 mod thread;
 mod timer;
+mod tmpfs;
 mod wait;
 
 use frame::report;

@@ -53,6 +53,7 @@ areas!(
     sysv,
     thread,
     timer,
+    tmpfs,
     wait
 );
 

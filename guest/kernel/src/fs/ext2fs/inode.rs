@@ -413,6 +413,21 @@ impl Inode for Ext2Inode {
         self.load(index, RANDOM * 2).map(Some)
     }
 
+    /// A hole gets its blocks now: a store cannot be refused later, when it is written back.
+    fn prepare_write(&self, index: u64) -> KResult<()> {
+        self.fs.writable()?;
+        let size = self.meta.lock().size;
+        let at = index * PAGE as u64;
+        let len = size.saturating_sub(at).min(PAGE as u64) as usize;
+        if len > 0 {
+            let (room, _) = self.reserve(at, len, size)?;
+            if room < len {
+                return Err(Errno::ENOSPC);
+            }
+        }
+        Ok(())
+    }
+
     fn mark_dirty(&self, index: u64) {
         if self.fs.writable().is_err() {
             return;
