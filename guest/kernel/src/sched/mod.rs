@@ -14,7 +14,7 @@
 //! WAKING; that processor queues it when the switch is complete.
 //!
 //! There is no periodic tick. The timer is set for the end of a turn only while somebody waits for
-//! the processor, and it is never taken back: firing once for nothing is cheaper than a register
+//! the processor (and for samples of whose time it is: `time::account`), and it is never taken back: firing once for nothing is cheaper than a register
 //! write at each switch.
 
 mod fpu;
