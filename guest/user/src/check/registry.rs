@@ -21,6 +21,7 @@ macro_rules! areas {
 }
 
 areas!(
+    bad_pointer,
     core_dump,
     directory,
     elf,
@@ -30,6 +31,7 @@ areas!(
     file_mapping,
     futex,
     futex_pi,
+    identity,
     int80,
     lock,
     memory,
@@ -38,12 +40,13 @@ areas!(
     pidfd,
     pipe,
     poll,
-    proc,
     prctl,
+    proc,
     process,
     ptrace,
     remap,
     resource_limit,
+    session,
     signal,
     signal_queue,
     sigreturn,
