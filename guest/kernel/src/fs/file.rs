@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::perm::Who;
+use super::types::SetAttr;
 use super::{Dentry, FileType, Inode, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::errno::{Errno, KResult};
 use crate::sync::Mutex;
@@ -257,7 +259,7 @@ impl File {
         let n;
         {
             let mut offset = self.offset.lock();
-            self.limit_size(*offset, flags, buf)?;
+            self.prepare_write(*offset, flags, buf)?;
             if flags.has(OpenFlags::APPEND) {
                 let (start, count) = self.inode.append(buf)?;
                 *offset = start + count as u64;
@@ -295,7 +297,7 @@ impl File {
         if let Some(ops) = &self.ops {
             return ops.write_at(self, offset, buf);
         }
-        self.limit_size(offset, flags, buf)?;
+        self.prepare_write(offset, flags, buf)?;
         let n = if flags.has(OpenFlags::APPEND) {
             self.inode.append(buf)?.1
         } else {
@@ -305,8 +307,9 @@ impl File {
         Ok(n)
     }
 
-    /// RLIMIT_FSIZE: cut a write short, or refuse it (EFBIG, and SIGXFSZ).
-    fn limit_size(&self, offset: u64, flags: OpenFlags, buf: &mut WriteBuf<'_>) -> KResult<()> {
+    /// RLIMIT_FSIZE: cut a write short, or refuse it (EFBIG, and SIGXFSZ). What a user who is not
+    /// root writes to is no longer set-id.
+    fn prepare_write(&self, offset: u64, flags: OpenFlags, buf: &mut WriteBuf<'_>) -> KResult<()> {
         if self.kind == FileType::Regular && buf.remaining() > 0 {
             let start = if flags.has(OpenFlags::APPEND) {
                 self.inode.size()
@@ -314,6 +317,9 @@ impl File {
                 offset
             };
             buf.limit(rlimit::file_room(start)?);
+            if !Who::current().is_root() {
+                drop_set_id(&self.inode)?;
+            }
         }
         Ok(())
     }
@@ -404,4 +410,24 @@ pub fn open_dentry(dentry: Arc<Dentry>, flags: OpenFlags) -> KResult<Arc<File>> 
         inode.open(flags)?
     };
     Ok(File::new(inode, Some(dentry), ops, flags))
+}
+
+/// Take the set-id bits from a file that is about to be written.
+fn drop_set_id(inode: &Arc<dyn Inode>) -> KResult<()> {
+    const SET_UID: u32 = 0o4000;
+    const SET_GID: u32 = 0o2000;
+    const GROUP_EXEC: u32 = 0o010;
+    let perm = inode.metadata().perm;
+    // Set-group-id without group execute means something else, and stays.
+    let taken = match perm & GROUP_EXEC {
+        0 => SET_UID,
+        _ => SET_UID | SET_GID,
+    };
+    if perm & taken == 0 {
+        return Ok(());
+    }
+    inode.set_attr(&SetAttr {
+        perm: Some(perm & !taken),
+        ..SetAttr::default()
+    })
 }

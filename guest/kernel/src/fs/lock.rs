@@ -217,6 +217,22 @@ pub fn closed_by(inode: &Arc<dyn Inode>, pid: u32) {
     }
 }
 
+/// A process ends: all of its record locks go.
+pub fn exited(pid: u32) {
+    if COUNT.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let mut locks = LOCKS.lock();
+    locks.retain(|_, held| {
+        let before = held.len();
+        held.retain(|lock| lock.owner != Owner::Process(pid));
+        COUNT.fetch_sub(before - held.len(), Ordering::Relaxed);
+        !held.is_empty()
+    });
+    drop(locks);
+    CHANGED.wake_all();
+}
+
 /// The last reference to a description that has held locks goes.
 pub fn release_flock(file: &File) {
     release(file.inode(), &everything(Owner::Flock(file.id())));

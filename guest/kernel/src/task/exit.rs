@@ -117,6 +117,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     ptrace::release_all(process);
     close_files(process);
     fs::unix::garbage::collect();
+    fs::lock::exited(process.pid());
     leave_space(process);
     if let Some(vfork) = process.vfork.lock().take() {
         vfork.complete();

@@ -281,8 +281,12 @@ fn low_memory() -> Mapping {
     if probe != crate::frame::child::Exit::Code(0) {
         crate::frame::report::skip("int 0x80 is not available here");
     }
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT;
-    Mapping::new(PAGE, PROT_READ | PROT_WRITE, flags, -1, 0).unwrap()
+    let (at, flags) = (
+        0x2000_0000,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+    );
+    ok!(SYS_mmap, at, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+    Mapping { at, len: PAGE }
 }
 
 fn interrupt_80_makes_calls() {

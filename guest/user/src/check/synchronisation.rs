@@ -432,25 +432,26 @@ fn water_is_made_of_two_and_one() {
 
 fn river_is_crossed_in_fours() {
     const PASSENGERS: usize = 16;
-    let (mutex, boat, river) = (Mutex::new(0), semaphore(0), semaphore(1));
+    let (mutex, boat) = (Mutex::new(0), semaphore(0));
     let pier = Barrier::new(4);
     let trips = Arc::new(AtomicUsize::new(0));
     let seen = trips.clone();
     join(start(PASSENGERS, move |_| {
         let mut aboard = mutex.lock().unwrap();
         *aboard += 1;
-        let captain = *aboard == 4;
-        if captain {
-            river.wait();
+        // The captain keeps everybody else away until the boat has left.
+        let captain = if *aboard == 4 {
             *aboard = 0;
             (0..4).for_each(|_| boat.signal());
-        }
-        drop(aboard);
+            Some(aboard)
+        } else {
+            drop(aboard);
+            None
+        };
         boat.wait();
         pier.wait();
-        if captain {
+        if captain.is_some() {
             trips.fetch_add(1, SeqCst);
-            river.signal();
         }
     }));
     assert_eq!(seen.load(SeqCst), PASSENGERS / 4);
