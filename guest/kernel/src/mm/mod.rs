@@ -42,7 +42,10 @@ pub use frame::{
     Frame, above_reserve, can_allocate, free_frames, free_pages, require_reserve, total_frames,
 };
 pub use space::{AddressSpace, Fixed};
+pub use table::table_frames;
 pub use user::copy_from_user;
+
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use gnomon_frames::{FrameMeta, MemMap};
 
@@ -106,6 +109,9 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
     // SAFETY: zero, in usable memory, reserved for ever below.
     let map = unsafe { MemMap::new(phys_to_virt(entries).cast(), frames as u32) };
     frame::init(map, boot::facts().is_some());
+    let ram: u64 = usable()
+        .map(|(start, end)| end.min(frames * page) - start)
+        .sum();
     for (start, end) in usable() {
         let end = end.min(frames * page);
         if start < image_start && end > image_start {
@@ -120,4 +126,16 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
             frame::add(start, end);
         }
     }
+    STATIC_FRAMES.store(
+        (ram / page) as usize - frame::total_frames(),
+        Ordering::Relaxed,
+    );
+}
+
+/// Frames of the kernel's image and of the memory map.
+static STATIC_FRAMES: AtomicUsize = AtomicUsize::new(0);
+
+/// Frames that the kernel took at boot, for good: its image, and what is known about each frame.
+pub fn static_frames() -> usize {
+    STATIC_FRAMES.load(Ordering::Relaxed)
 }

@@ -3,8 +3,9 @@
 //! Pages of files that nobody maps and that are clean go first: they cost nothing. Then a
 //! replacement policy (`gnomon-replacement`) chooses among the pages that programs map. While memory
 //! is plentiful nothing is recorded; the first shortage admits all pages that are there to the
-//! policy, and from then on page faults admit theirs. Pages that go for another reason are not
-//! taken out: a page that is chosen is checked, and forgotten if it is not what it was.
+//! policy, and from then on page faults admit theirs, until memory is plentiful again. Pages that go
+//! for another reason are not taken out: a page that is chosen is checked, and forgotten if it is
+//! not what it was.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -33,6 +34,9 @@ const REFUSALS: usize = 16;
 
 /// Times that no frame is gained, since pages of files are dirty, before it is given up.
 const FRUITLESS: usize = 8;
+
+/// With more than one in so many frames free, memory is plentiful.
+const PLENTY: usize = 4;
 
 /// The policy if nothing else is asked for.
 const DEFAULT: &str = "clock";
@@ -116,6 +120,10 @@ pub(super) fn is_tracking() -> bool {
 /// A page fault has mapped the page in an entry.
 #[cold]
 pub(super) fn admit(entry: u64, root: u64, address: usize) {
+    if super::free_frames() > super::total_frames() / PLENTY {
+        // The shortage is over; the next one looks at all pages again.
+        TRACKING.store(false, Ordering::Relaxed);
+    }
     let gpa = entry & ADDRESS;
     rmap::note(gpa, root, address);
     if let Some(policy) = POLICY.lock().as_deref_mut() {

@@ -5,6 +5,8 @@
 //! program may not touch it (`PROT_NONE`). Each table
 //! counts its entries in its frame's metadata and is given up, zero, when the last one goes.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use super::frame::{Frame, meta};
 use super::layout::PAGE;
 use super::{phys_to_virt, virt_to_phys};
@@ -68,7 +70,22 @@ fn count(gpa: u64) -> &'static mut u16 {
     unsafe { &mut (*meta(gpa)).extra }
 }
 
+/// Tables of all programs.
+static TABLES: AtomicUsize = AtomicUsize::new(0);
+
+/// Frames that page tables of programs take.
+pub fn table_frames() -> usize {
+    TABLES.load(Ordering::Relaxed)
+}
+
+fn new_table() -> KResult<u64> {
+    let table = Frame::alloc_table()?.into_raw();
+    TABLES.fetch_add(1, Ordering::Relaxed);
+    Ok(table)
+}
+
 fn free_table(gpa: u64) {
+    TABLES.fetch_sub(1, Ordering::Relaxed);
     // SAFETY: the table's frame, owned by the entry that was just cleared; it is all zero.
     drop(unsafe { Frame::from_raw(gpa) });
 }
@@ -76,7 +93,7 @@ fn free_table(gpa: u64) {
 impl Tables {
     /// Tables that map the kernel alone.
     pub fn new() -> KResult<Tables> {
-        let root = Frame::alloc_table()?.into_raw();
+        let root = new_table()?;
         *count(root) = 0;
         for slot in KERNEL_SLOTS {
             // SAFETY: both are root tables, 512 entries.
@@ -130,7 +147,7 @@ impl Tables {
             // SAFETY: an entry of a table of ours.
             table = unsafe {
                 if *slot == 0 {
-                    let new = Frame::alloc_table()?.into_raw();
+                    let new = new_table()?;
                     *count(new) = 0;
                     *slot = new | TABLE;
                     *count(table) += 1;

@@ -22,7 +22,7 @@ mod family;
 pub mod fork;
 pub mod futex;
 pub mod futex_pi;
-mod kstack;
+pub mod kstack;
 pub mod loadavg;
 pub mod oom;
 pub mod pidfd;

@@ -45,6 +45,7 @@ mod signal_queue;
 mod sigreturn;
 mod socket;
 mod splice;
+mod swap;
 mod synchronisation;
 mod sysv;
 mod thread;

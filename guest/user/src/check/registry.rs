@@ -52,6 +52,7 @@ areas!(
     sigreturn,
     socket,
     splice,
+    swap,
     synchronisation,
     sysv,
     thread,

@@ -7,7 +7,7 @@ use core::fmt::Write as _;
 use crate::arch::cpu;
 use crate::errno::{Errno, KResult};
 use crate::fs::{cache, devfs, mount};
-use crate::mm::{frame, heap, reclaim, stat as counters, swap};
+use crate::mm::{self, frame, heap, reclaim, stat as counters, swap};
 use crate::task::{self, core_dump, table};
 use crate::{drivers, sched, time};
 
@@ -332,6 +332,7 @@ fn meminfo() -> String {
     let shmem = cache::shared_memory_pages() * KIB;
     let slab: usize = heap::slabs().map(|slab| slab.frames * KIB).sum();
     let available = free + (cached - shmem.min(cached)) - dirty.min(cached - shmem.min(cached));
+    let stacks = table::table().task_count();
     let mut text = String::new();
     for (name, value) in [
         ("MemTotal", total),
@@ -348,6 +349,10 @@ fn meminfo() -> String {
         ("Slab", slab),
         ("SReclaimable", 0),
         ("SUnreclaim", slab),
+        ("KernelStack", stacks * task::kstack::SIZE / 1024),
+        ("PageTables", mm::table_frames() * KIB),
+        // Not Linux's: the kernel's image and the table of frames.
+        ("KernelStatic", mm::static_frames() * KIB),
     ] {
         let label = format!("{name}:");
         let _ = writeln!(text, "{label:<15}{value:>9} kB");
