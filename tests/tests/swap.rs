@@ -18,6 +18,9 @@ const MEMORY: u32 = 16;
 in_every_mode!(
     program_with_twice_the_memory_is_right,
     fork_shares_pages_in_swap_space,
+    shared_memory_goes_to_swap_space,
+    mapped_file_is_written_back_and_right,
+    every_policy_keeps_pages_right,
     swapoff_brings_everything_back,
     thrashing_shows_in_the_counters,
     memory_and_swap_full_kill_the_largest,
@@ -76,6 +79,38 @@ fn fork_shares_pages_in_swap_space(mode: Mode) {
     run(mode, 64, "swap=/dev/vdb", &script)
         .assert_status(0)
         .assert_output("forked: 3072 pages are right\n");
+}
+
+fn shared_memory_goes_to_swap_space(mode: Mode) {
+    let script = format!("{IN_GUEST} swap shared 13; cat /proc/vmstat");
+    let finished = run(mode, 64, "swap=/dev/vdb", &script);
+    finished.assert_status(0);
+    let text = finished.text();
+    assert!(text.starts_with("shared: 3328 pages are right\n"), "{text}");
+    assert!(counter(&text, "pswpin") > 500, "{text}");
+}
+
+fn mapped_file_is_written_back_and_right(mode: Mode) {
+    let script = format!("{IN_GUEST} swap file 13 /file; rm /file");
+    run(mode, 64, "swap=/dev/vdb", &script)
+        .assert_status(0)
+        .assert_output("file: 3328 pages are right\n");
+}
+
+fn every_policy_keeps_pages_right(mode: Mode) {
+    let script = format!(
+        "for policy in fifo second-chance aging wsclock random; do
+            echo $policy >/proc/sys/vm/replacement; {IN_GUEST} swap forked 5
+        done; cat /proc/sys/vm/replacement"
+    );
+    // Little more than fits: parent and children differ in half of their pages.
+    let finished = run(mode, 64, "swap=/dev/vdb", &script);
+    finished.assert_status(0);
+    let right = "forked: 1280 pages are right\n".repeat(5);
+    assert_eq!(
+        finished.text(),
+        right + "fifo clock second-chance aging wsclock [random]\n"
+    );
 }
 
 fn swapoff_brings_everything_back(mode: Mode) {

@@ -96,6 +96,17 @@ pub(super) enum Source {
     File(Arc<dyn Inode>),
 }
 
+/// What fork makes of an area (`madvise`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFork {
+    /// The child gets a copy.
+    Copy,
+    /// The child does not get it.
+    Omit,
+    /// The child gets zeros.
+    Wipe,
+}
+
 /// An area. Boundaries are page aligned.
 #[derive(Clone)]
 pub(super) struct Area {
@@ -110,6 +121,8 @@ pub(super) struct Area {
     pub grows_down: bool,
     /// Pages stay in memory (`mlock`).
     pub locked: bool,
+    /// What fork makes of it.
+    pub on_fork: OnFork,
     /// Some page may be the process's own: fork has to copy entries.
     pub private_pages: bool,
     pub source: Source,
@@ -144,6 +157,7 @@ impl Area {
             && self.shared == next.shared
             && self.may_write == next.may_write
             && self.locked == next.locked
+            && self.on_fork == next.on_fork
             && !self.grows_down
             && !next.grows_down
             && match (&self.source, &next.source) {

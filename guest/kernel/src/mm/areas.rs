@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::area::{Area, Prot, Source};
+use super::area::{Area, OnFork, Prot, Source};
 use super::layout::{PAGE, USER_END, USER_START};
 use super::reclaim;
 use super::swap::{self, SwapSlot};
@@ -275,15 +275,18 @@ impl Inner {
         mapped
     }
 
-    /// Keeps the pages of a range in memory, or lets them go. `ENOMEM`: part of it is not mapped.
-    pub fn set_locked(&mut self, start: usize, end: usize, locked: bool) -> KResult<()> {
+    /// Changes what is known about a range. `ENOMEM`: part of it is not mapped.
+    pub fn mark(&mut self, start: usize, end: usize, mark: impl Fn(&mut Area)) -> KResult<()> {
         self.require_mapped(start, end)?;
+        if start >= end {
+            return Ok(());
+        }
         self.split(start)?;
         self.split(end)?;
         let first = self.position(start);
         let mut index = first;
         while let Some(area) = self.areas.get_mut(index).filter(|area| area.start < end) {
-            area.locked = locked;
+            mark(area);
             index += 1;
         }
         for index in (first..index).rev() {
@@ -311,6 +314,7 @@ impl Inner {
             may_write: true,
             grows_down: false,
             locked: self.lock_future,
+            on_fork: OnFork::Copy,
             private_pages: false,
             source: Source::Anonymous,
             offset: 0,

@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::area::{Area, AreaInfo, Backing, MapKind, Prot, Source};
+use super::area::{Area, AreaInfo, Backing, MapKind, OnFork, Prot, Source};
 use super::areas::{Inner, Limits, STACK_GAP};
 use super::frame::{self, Frame};
 use super::layout::{PAGE, USER_END, USER_START};
@@ -154,13 +154,14 @@ impl AddressSpace {
         areas
             .try_reserve_exact(parent.areas.len())
             .map_err(|_| Errno::ENOMEM)?;
-        areas.extend_from_slice(&parent.areas);
+        let kept = parent.areas.iter().filter(|a| a.on_fork != OnFork::Omit);
+        areas.extend(kept.cloned());
         areas.iter_mut().for_each(|area| area.locked = false);
         let mut child = Inner {
-            areas,
             last: 0,
             tables: Tables::new()?,
-            pages: parent.pages,
+            pages: areas.iter().map(Area::pages).sum(),
+            areas,
             resident: 0,
             swapped: 0,
             next_swapped: 0,
@@ -174,11 +175,12 @@ impl AddressSpace {
         let mut result = Ok(());
         for area in &parent.areas {
             // Shared memory, and file pages that were never written, come back by faults.
-            let copied = match area.source {
-                Source::Anonymous => true,
-                Source::Shared(_) => false,
-                Source::File(_) => area.private_pages,
-            };
+            let copied = area.on_fork == OnFork::Copy
+                && match area.source {
+                    Source::Anonymous => true,
+                    Source::Shared(_) => false,
+                    Source::File(_) => area.private_pages,
+                };
             if !copied {
                 continue;
             }
@@ -298,6 +300,7 @@ impl AddressSpace {
             may_write,
             grows_down,
             locked,
+            on_fork: OnFork::Copy,
             private_pages: false,
             source,
             offset,
@@ -322,14 +325,33 @@ impl AddressSpace {
         self.inner.lock().protect(address, end, prot)
     }
 
-    /// `madvise`. `DONTNEED` and `FREE` drop private pages; other known advice is accepted.
-    /// `ENOMEM`: part of the range is not mapped. `EINVAL`: unknown advice, not aligned.
+    /// `madvise`. `DONTNEED` and `FREE` drop private pages, `DONTFORK` and `WIPEONFORK` say what fork
+    /// does, and `DOFORK` and `KEEPONFORK` that it copies; other known advice is accepted.
+    /// `ENOMEM`: part of the range is not mapped. `EINVAL`: unknown advice, not aligned, or not
+    /// private anonymous memory (`WIPEONFORK`).
     pub fn advise(&self, address: usize, len: usize, advice: usize) -> KResult<()> {
         const DONTNEED: usize = 4;
         const FREE: usize = 8;
+        const DONTFORK: usize = 10;
+        const DOFORK: usize = 11;
+        const WIPEONFORK: usize = 18;
+        const KEEPONFORK: usize = 19;
         let end = check_range(address, len).map_err(|_| Errno::EINVAL)?;
         match advice {
-            // NORMAL … WILLNEED, DONTFORK … COLD, PAGEOUT: hints.
+            DONTFORK | DOFORK | WIPEONFORK | KEEPONFORK => {
+                let on_fork = match advice {
+                    DONTFORK => OnFork::Omit,
+                    WIPEONFORK => OnFork::Wipe,
+                    _ => OnFork::Copy,
+                };
+                let mut inner = self.inner.lock();
+                let private = |area: &Area| matches!(area.source, Source::Anonymous);
+                if on_fork == OnFork::Wipe && !inner.overlapping(address, end).all(private) {
+                    return Err(Errno::EINVAL);
+                }
+                inner.mark(address, end, |area| area.on_fork = on_fork)
+            }
+            // NORMAL … WILLNEED, MERGEABLE … DODUMP, COLD, PAGEOUT: hints.
             0..=3 | 10..=21 => self.inner.lock().require_mapped(address, end),
             DONTNEED | FREE => self.inner.lock().discard(address, end),
             _ => Err(Errno::EINVAL),
@@ -359,7 +381,8 @@ impl AddressSpace {
     /// `ENOMEM`: part of the range is not mapped.
     pub fn set_locked(&self, address: usize, len: usize, locked: bool) -> KResult<()> {
         let end = check_range(address, len)?;
-        self.inner.lock().set_locked(address, end, locked)
+        let mut inner = self.inner.lock();
+        inner.mark(address, end, |area| area.locked = locked)
     }
 
     /// `mlockall`, `munlockall`: the same for all areas there are and, with `future`, will be.
