@@ -108,7 +108,7 @@ impl Output {
         };
         self.open = None;
         let column = column + rest.chars().count();
-        let padding = RESULT_COLUMN.saturating_sub(column + 1).max(0);
+        let padding = RESULT_COLUMN.saturating_sub(column + 1);
         self.put(rest);
         self.put(&" ".repeat(padding));
         self.put(&format!(" = {result}\n"));

@@ -1,6 +1,7 @@
 //! Starts, attaches and follows programs; one step a stop.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -249,8 +250,8 @@ impl Tracer {
             self.ended(tracee, status);
             return;
         }
-        if !self.threads.contains_key(&tracee) {
-            self.threads.insert(tracee, State::default());
+        if let Entry::Vacant(new) = self.threads.entry(tracee) {
+            new.insert(State::default());
             self.output.several = true;
         }
         let (signo, event) = (status >> 8 & 0xff, status >> 16);
