@@ -151,7 +151,7 @@ fn assert_well_formed(path: &Path) {
 
 fn hanging_test_is_killed_with_its_descendants(mode: Mode) {
     let program = Program::new();
-    let finished = program.run(mode, &["--timeout", "2", "hangs", "also_passes"]);
+    let finished = program.run(mode, &["--timeout", "10", "hangs", "also_passes"]);
     assert_eq!(finished.end, End::Status(1), "{}", finished.errors());
     assert_line(&finished, &format!("TIMEOUT {mode} bad::hangs"));
     assert_line(&finished, &format!("PASS {mode} good::also_passes"));
@@ -192,7 +192,7 @@ fn panic_names_the_test_and_the_rest_continue(mode: Mode) {
 fn guest_that_says_nothing_more_is_stopped(mode: Mode) {
     let program = Program::new();
     let mut gnomon = program
-        .command(mode, &["--timeout", "5", "passes", "sleeps"])
+        .command(mode, &["--timeout", "10", "passes", "sleeps"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -205,7 +205,8 @@ fn guest_that_says_nothing_more_is_stopped(mode: Mode) {
             break;
         }
     }
-    // The next one sleeps, and so does its guest.
+    // The next one begins at once, and sleeps for as long as it may; so does its guest.
+    std::thread::sleep(Duration::from_secs(3));
     for guest in children_of(gnomon.id()) {
         // SAFETY: a process of this test's own.
         unsafe { libc::kill(guest, libc::SIGSTOP) };
