@@ -19,7 +19,7 @@ type Outcome = io::Result<()>;
 type Workload = fn(u64) -> Outcome;
 
 /// Name, what it isolates, how to do it.
-const WORKLOADS: [(&str, &str, Workload); 12] = [
+const WORKLOADS: [(&str, &str, Workload); 15] = [
     (
         "getppid",
         "the way into the kernel and back",
@@ -55,6 +55,21 @@ const WORKLOADS: [(&str, &str, Workload); 12] = [
     ),
     ("mmap", "mmap, one touch, munmap", memory::map_touch_unmap),
     ("touch", "1 MiB allocated, touched and freed", memory::touch),
+    (
+        "touch2",
+        "the same in each of two processes at a time",
+        |count| process::together(2, || memory::touch(count)),
+    ),
+    (
+        "touch8",
+        "the same in each of eight processes at a time",
+        |count| process::together(8, || memory::touch(count)),
+    ),
+    (
+        "script",
+        "a busybox script, as a macro: files, pipes, a loop and a score of programs",
+        process::script,
+    ),
     (
         "compute",
         "a million steps of arithmetic, no kernel at all",

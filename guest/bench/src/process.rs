@@ -113,6 +113,37 @@ pub fn shell(count: u64) -> Outcome {
     (0..count).try_for_each(|_| run(c"/bin/sh", &[c"sh", c"-c", c"true"]))
 }
 
+/// The macro workload: what small scripts do most, with Debian's busybox.
+const SCRIPT: &std::ffi::CStr = c"
+    set -e
+    b=/bin/busybox
+    dir=/tmp/script.$$
+    $b mkdir $dir
+    cd $dir
+    for n in 1 2 3 4; do
+        echo line $n >>text
+        $b sed s/line/word/ text | $b sort -r | $b head -n 2 >out.$n
+    done
+    $b cat out.* | $b tr a-z A-Z | $b grep -c WORD >sum
+    test $($b cat sum) = 7
+    $b cp text copy
+    $b cmp text copy
+    cd /
+    $b rm -r $dir
+";
+
+pub fn script(count: u64) -> Outcome {
+    (0..count).try_for_each(|_| run(c"/bin/busybox", &[c"sh", c"-c", SCRIPT]))
+}
+
+/// Do `work` in so many processes at a time.
+pub fn together(processes: usize, work: impl Fn() -> Outcome) -> Outcome {
+    let children: Vec<i32> = (0..processes)
+        .map(|_| spawn(&work))
+        .collect::<Result<_, _>>()?;
+    children.into_iter().try_for_each(wait)
+}
+
 extern "C" fn on_signal(_signal: i32) {}
 
 pub fn signal(count: u64) -> Outcome {

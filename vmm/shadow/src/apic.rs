@@ -60,6 +60,10 @@ impl Vectors {
         }
     }
 
+    fn get(&self, vector: u8) -> bool {
+        self.0[usize::from(vector / 32)] >> (vector % 32) & 1 != 0
+    }
+
     fn highest(&self) -> Option<u8> {
         (0..8u8)
             .rev()
@@ -90,6 +94,8 @@ pub struct Apic {
     irr: Vectors,
     isr: Vectors,
     tmr: Vectors,
+    /// See [`Apic::take_ended`].
+    ended: Option<u8>,
     /// LVT entries: timer, thermal, performance, LINT0, LINT1, error.
     lvt: [u32; 6],
     divide: u32,
@@ -118,6 +124,7 @@ impl Apic {
             irr: Vectors::default(),
             isr: Vectors::default(),
             tmr: Vectors::default(),
+            ended: None,
             lvt: [MASKED; 6],
             divide: 0,
             initial: 0,
@@ -288,11 +295,27 @@ impl Apic {
 
     /// An interrupt arrives, edge triggered.
     pub fn raise(&mut self, vector: u8) {
+        self.accept(vector, false);
+    }
+
+    /// An interrupt arrives, level triggered: its end is to be told to the I/O APIC
+    /// ([`Apic::take_ended`]).
+    pub fn raise_level(&mut self, vector: u8) {
+        self.accept(vector, true);
+    }
+
+    fn accept(&mut self, vector: u8, level: bool) {
         if vector < 16 {
             self.esr |= 1 << 6;
         } else if self.svr & ENABLED != 0 {
             self.irr.set(vector, true);
+            self.tmr.set(vector, level);
         }
+    }
+
+    /// The level-triggered interrupt whose end has been written to the EOI register, once.
+    pub fn take_ended(&mut self) -> Option<u8> {
+        self.ended.take()
     }
 
     fn send(&mut self, command: u64) {
@@ -323,6 +346,9 @@ impl Apic {
     fn eoi(&mut self) {
         if let Some(vector) = self.isr.highest() {
             self.isr.set(vector, false);
+            if self.tmr.get(vector) {
+                self.ended = Some(vector);
+            }
         }
     }
 
@@ -413,6 +439,20 @@ mod tests {
             (a.acknowledge(), a.read(0x6e0, at(1500))),
             (Some(0x41), Some(0))
         );
+    }
+
+    #[test]
+    fn end_of_a_level_triggered_interrupt_is_told_once() {
+        let mut apic = apic();
+        apic.raise(0x40);
+        apic.raise_level(0x50);
+        let now = Now { ns: 0, tsc: 0 };
+        assert_eq!((apic.acknowledge(), apic.take_ended()), (Some(0x50), None));
+        apic.write(register::EOI, 0, now).unwrap();
+        assert_eq!((apic.take_ended(), apic.take_ended()), (Some(0x50), None));
+        assert_eq!(apic.acknowledge(), Some(0x40));
+        apic.write(register::EOI, 0, now).unwrap();
+        assert_eq!(apic.take_ended(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::tell;
 
 /// Arguments of `gnomon compare`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = workloads())]
 pub struct Args {
     /// Workloads to run: all when none is named
     #[arg(value_name = "WORKLOAD")]
@@ -38,12 +39,15 @@ pub struct Args {
 /// Measure and show; 0 if every workload ran under every mode, else 1.
 pub fn run(args: &Args) -> Result<u8, String> {
     if args.list {
-        for workload in &compare::WORKLOADS {
-            tell::out(format_args!("{:10} {}\n", workload.name, workload.isolates));
-        }
+        tell::out(format_args!("{}", workloads()));
         return Ok(0);
     }
-    let workloads = compare::select(&args.workloads)?;
+    let mut workloads = compare::select(&args.workloads)?;
+    if args.workloads.is_empty() && compare::busybox().is_none() {
+        // One that was asked for by name fails.
+        workloads.retain(|workload| workload.place != compare::Place::Busybox);
+        tell::err(format_args!("script: left out: {}\n", compare::NO_BUSYBOX));
+    }
     let modes = Mode::parse_list_by_policy(&args.mmu)?;
     let host = Host::open().map_err(|error| error.to_string())?;
     let here = compare::Host::this(host.module());
@@ -85,6 +89,12 @@ pub fn run(args: &Args) -> Result<u8, String> {
         .iter()
         .all(|row| row.cells.iter().all(Result::is_ok));
     Ok(u8::from(!complete))
+}
+
+/// The workloads, a line each, with what they isolate.
+fn workloads() -> String {
+    let line = |w: &compare::Workload| format!("{:10} {}\n", w.name, w.isolates);
+    compare::WORKLOADS.iter().map(line).collect()
 }
 
 fn write(path: &PathBuf, text: &str) -> Result<(), String> {

@@ -18,6 +18,16 @@ use crate::mode::Mode;
 /// Memory of the guest in MiB: the reads over 256 MiB need room.
 const MEMORY: &str = "384";
 
+/// Why a workload that needs busybox does not run.
+pub const NO_BUSYBOX: &str = "there is no busybox in PATH (Debian: busybox-static)";
+
+/// The host's busybox.
+pub fn busybox() -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join("busybox"))
+        .find(|file| file.is_file())
+}
+
 /// What one run has given.
 struct Sample {
     nanoseconds: f64,
@@ -111,12 +121,19 @@ impl Runner {
                 .arg(path(&self.nano))
                 .arg("--cmdline")
                 .arg(format!("bench={} n={count}", workload.name)),
+            Place::Busybox => {
+                let busybox = busybox().ok_or_else(|| failed(&NO_BUSYBOX))?;
+                let mut file = busybox.into_os_string();
+                file.push(":/bin/busybox");
+                let words = ["--", "bench", workload.name, &count.to_string()];
+                command.arg("--file").arg(file).args(words)
+            }
             Place::Program => command.args(["--", "bench", workload.name, &count.to_string()]),
         };
         let output = command.output().map_err(|error| failed(&error))?;
         let text = match workload.place {
             Place::Nano => &output.stderr,
-            Place::Program => &output.stdout,
+            Place::Program | Place::Busybox => &output.stdout,
         };
         let text = String::from_utf8_lossy(text);
         if !output.status.success() {

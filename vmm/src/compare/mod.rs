@@ -18,11 +18,11 @@ mod table;
 mod workload;
 
 pub use html::page;
-pub use measure::Runner;
+pub use measure::{NO_BUSYBOX, Runner, busybox};
 pub use peer::counts as peer_counts;
 pub use report::{Cell, Host, Report, Row};
 pub use table::Table;
-pub use workload::{WORKLOADS, Workload, select};
+pub use workload::{Place, WORKLOADS, Workload, select};
 
 /// A column of counts: its heading, and the counters whose sum it is.
 pub type Column = (&'static str, &'static [&'static str]);

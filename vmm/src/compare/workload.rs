@@ -7,6 +7,8 @@ pub enum Place {
     Nano,
     /// In a program under the guest kernel (guest/bench).
     Program,
+    /// The same, with the host's busybox in the guest.
+    Busybox,
 }
 
 /// One workload.
@@ -41,7 +43,7 @@ const fn program(name: &'static str, count: u64, isolates: &'static str) -> Work
 }
 
 /// All workloads. The first seven are the nanobenchmarks of Adams and Agesen (ASPLOS 2006).
-pub static WORKLOADS: [Workload; 23] = [
+pub static WORKLOADS: [Workload; 26] = [
     nano(
         "syscall",
         500,
@@ -104,6 +106,18 @@ pub static WORKLOADS: [Workload; 23] = [
     program("cow", 500, "a write to a page shared since fork"),
     program("mmap", 200, "mmap, one touch, munmap"),
     program("touch", 10, "1 MiB allocated, touched and freed"),
+    program("touch2", 10, "the same in each of two processes at a time"),
+    program(
+        "touch8",
+        10,
+        "the same in each of eight processes at a time",
+    ),
+    Workload {
+        name: "script",
+        place: Place::Busybox,
+        count: 4,
+        isolates: "a busybox script, as a macro: files, pipes, a loop and a score of programs",
+    },
     program(
         "compute",
         50,

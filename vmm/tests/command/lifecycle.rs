@@ -153,3 +153,38 @@ fn nobody_who_reads_is_no_panic() {
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(125));
 }
+
+#[test]
+fn shadow_mode_says_why_it_runs_no_kernel_with_a_32_bit_entry() {
+    let kernel = Scratch::new("pvh-shadow", &pvh_elf(&[0xf4]));
+    let ended = gnomon(&["run", "--mmu", "shadow", "--kernel", kernel.path()], b"");
+    assert_eq!(ended.status, 125);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("32-bit"), "{}", ended.stderr);
+}
+
+#[test]
+fn shadow_mode_names_an_instruction_that_it_does_not_know() {
+    // mov eax, cr4; or eax, OSFXSR; mov cr4, eax; mov eax, 0x3f000000; movaps [rax], xmm0: a vector
+    // store to where there is no memory.
+    let code = [
+        0x0f, 0x20, 0xe0, 0x0d, 0, 2, 0, 0, 0x0f, 0x22, 0xe0, 0xb8, 0, 0, 0, 0x3f, 0x0f, 0x29, 0,
+    ];
+    let kernel = kernel("unknown-instruction", &code);
+    let ended = gnomon(
+        &[
+            "run",
+            "--mmu",
+            "shadow",
+            "--mem",
+            "64",
+            "--kernel",
+            kernel.path(),
+        ],
+        b"",
+    );
+    assert_eq!(ended.status, 125);
+    for part in ["0f 29 00", "movaps", "0x0000000000200010"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+}

@@ -70,7 +70,13 @@ impl Engine {
     /// What has come from outside goes to the virtual APIC.
     fn collect(&mut self) {
         let apic = &mut self.world.apic;
-        self.world.inbox.drain(|vector| apic.raise(vector));
+        self.world.inbox.drain(|vector, level| {
+            if level {
+                apic.raise_level(vector);
+            } else {
+                apic.raise(vector);
+            }
+        });
         if apic.deadline().is_some() {
             apic.advance(now_ns());
         }

@@ -10,19 +10,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gnomon_devices::irq::MsiSink;
 use vmm_sys_util::signal::SIGRTMIN;
 
+/// Trigger mode in a message's data (Intel SDM volume 3, 11.11.2): level.
+const LEVEL: u32 = 1 << 15;
+
 /// Interrupts that have come and not been seen by the virtual APIC yet.
 #[derive(Default)]
 pub struct Inbox {
     vectors: [AtomicU64; 4],
+    /// Those of them that are level triggered.
+    levels: [AtomicU64; 4],
     any: AtomicBool,
     thread: Mutex<Option<libc::pthread_t>>,
 }
 
 impl MsiSink for Inbox {
     fn send(&self, _address: u64, data: u32) {
-        // Fixed delivery, edge triggered, to the one processor that there is.
+        // Fixed delivery to the one processor that there is.
         let vector = data as u8;
-        self.vectors[usize::from(vector / 64)].fetch_or(1 << (vector % 64), Ordering::Release);
+        let (word, bit) = (usize::from(vector / 64), 1 << (vector % 64));
+        if data & LEVEL != 0 {
+            self.levels[word].fetch_or(bit, Ordering::Release);
+        } else {
+            self.levels[word].fetch_and(!bit, Ordering::Release);
+        }
+        self.vectors[word].fetch_or(bit, Ordering::Release);
         self.any.store(true, Ordering::Release);
         let thread = self
             .thread
@@ -40,15 +51,17 @@ impl MsiSink for Inbox {
 }
 
 impl Inbox {
-    /// Calls `f` with each vector that has come.
-    pub fn drain(&self, mut f: impl FnMut(u8)) {
+    /// Calls `f` with each vector that has come, and whether it is level triggered.
+    pub fn drain(&self, mut f: impl FnMut(u8, bool)) {
         if !self.any.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::AcqRel) {
             return;
         }
         for (i, word) in self.vectors.iter().enumerate() {
             let mut bits = word.swap(0, Ordering::AcqRel);
+            let levels = self.levels[i].load(Ordering::Acquire);
             while bits != 0 {
-                f((i * 64) as u8 + bits.trailing_zeros() as u8);
+                let n = bits.trailing_zeros();
+                f((i * 64) as u8 + n as u8, levels >> n & 1 != 0);
                 bits &= bits - 1;
             }
         }

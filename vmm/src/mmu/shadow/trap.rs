@@ -131,6 +131,7 @@ impl Guest {
             }
             vector::DB => {
                 self.counters.exceptions += 1;
+                self.cpu.dr[6] |= out.debug_status();
                 if self.cpu.rflags & flag::TF != 0 {
                     self.cpu.dr[6] |= 1 << 14;
                 }

@@ -218,6 +218,18 @@ impl Outside<'_> {
         }
     }
 
+    /// What the true DR6 says of the breakpoints (Intel SDM volume 3, 17.2.3): B0 to B3.
+    pub fn debug_status(&self) -> u64 {
+        const BREAKPOINTS: u64 = 15;
+        match self.vcpu.get_debug_regs() {
+            Ok(registers) => registers.dr6 & BREAKPOINTS,
+            Err(error) => {
+                log::warn!("KVM does not tell the debug registers: {error}");
+                0
+            }
+        }
+    }
+
     /// Calls `f` with each piece of `va..va + len` that lies in one page: gpa, offset, length.
     fn pieces(
         &mut self,
@@ -388,7 +400,11 @@ impl Platform for Outside<'_> {
                 0
             };
             let now = self.world.now(tsc);
-            return self.world.apic.write(msr, value, now);
+            self.world.apic.write(msr, value, now)?;
+            if let Some(vector) = self.world.apic.take_ended() {
+                dispatch(Exit::IoapicEoi(vector), self.peripherals);
+            }
+            return Some(());
         }
         match msr {
             APIC_BASE => Some(()),
