@@ -211,28 +211,6 @@ kernel!(
     "mov edi, 0x248000; mov dword ptr [rdi], 0x90c3589c; call rdi",
     done!(),
 );
-/// Makes the handler of `#DB` one that ends with DR6's low byte as the status, with 0x40 added.
-macro_rules! debug_handler {
-    () => {
-        "lea rax, [rip + 7f]; mov [0x51010], ax; mov word ptr [0x51016], 4; jmp 8f; \
-         7: mov rax, dr6; and eax, 0x3f; or eax, 0x40; mov edx, 0x510; out dx, eax; hlt; 8:"
-    };
-}
-
-kernel!(
-    breakpoint_on_execution,
-    debug_handler!(),
-    "lea rax, [rip + 4f]; mov dr1, rax; mov eax, 0x404; mov dr7, rax",
-    "nop; nop; nop; nop; 4: nop",
-    done!(),
-);
-kernel!(
-    breakpoint_on_a_write,
-    debug_handler!(),
-    "mov eax, 0x61000; mov dr2, rax; mov eax, 0xd000410; mov dr7, rax",
-    "mov ecx, [0x61000]; mov dword ptr [0x61000], 1; nop",
-    done!(),
-);
 kernel!(program_reads_window, to_user!(), "mov rax, [rbx]");
 kernel!(program_writes_frame, to_user!(), "mov [rbx + 0x5fd8], rax");
 kernel!(
@@ -363,8 +341,6 @@ attacks! {
     single_step_of_a_trapping_instruction => super::DEBUG;
     code_changes_under_it => super::CLEAN;
     patched_instructions => super::CLEAN;
-    breakpoint_on_execution => 0x42;
-    breakpoint_on_a_write => 0x44;
     code_written_later => super::CLEAN;
     code_written_on_its_own_page => super::CLEAN;
     code_written_through_another_mapping => super::CLEAN;

@@ -21,6 +21,9 @@ const REMEMBERED: usize = 4096;
 /// Hidden faults at one place without progress, after which something is wrong.
 const STUCK: u32 = 256;
 
+/// The breakpoints' enable bits in DR7.
+const BREAKPOINTS: u64 = 0xff;
+
 /// Flags that the true RFLAGS cannot hold for the guest.
 const VIRTUAL: u64 = flag::IF | flag::IOPL;
 /// Flags that the true RFLAGS must not have while the guest's kernel runs, because ring 3 obeys
@@ -355,7 +358,9 @@ impl Guest {
         let known = self.ahead.get(&start).copied();
         let mut useful = 0;
         for n in 1..=known.unwrap_or(self.reach) {
-            if self.cpu.cpl != 0 || self.halted || self.cpu.rflags & flag::TF != 0 {
+            // Only the processor itself meets breakpoints.
+            let watched = self.cpu.rflags & flag::TF != 0 || self.cpu.dr[7] & BREAKPOINTS != 0;
+            if self.cpu.cpl != 0 || self.halted || watched {
                 break;
             }
             let Ok(i) = self.fetch(out) else { break };
