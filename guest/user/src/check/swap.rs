@@ -33,8 +33,8 @@ fn number(file: &str, name: &str) -> u64 {
         .lines()
         .find(|line| line.split([':', ' ']).next() == Some(name))
         .unwrap_or_else(|| panic!("no {name} in {file}"));
-    let words = line.split_ascii_whitespace();
-    words.skip(1).next().unwrap().parse().unwrap()
+    let mut words = line.split_ascii_whitespace();
+    words.nth(1).unwrap().parse().unwrap()
 }
 
 fn swapon_of_a_missing_path_is_enoent() {
