@@ -37,6 +37,13 @@ extern "C" fn on_kick(_signal: libc::c_int, _info: *mut libc::siginfo_t, _: *mut
     });
 }
 
+/// Make KVM_RUN, or a wait, of this process's thread `thread` return.
+pub fn kick_thread(thread: libc::pid_t) {
+    // SAFETY: sends a signal, which has a handler, to a thread of this process; one that has ended
+    // is not found.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGRTMIN()) };
+}
+
 impl Control {
     /// Ask the processor to stop for good.
     pub fn stop(&self) {
@@ -62,8 +69,7 @@ impl Control {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(thread) = *thread {
-            // SAFETY: sends a signal, which has a handler, to a thread of this process.
-            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGRTMIN()) };
+            kick_thread(thread);
         }
     }
 

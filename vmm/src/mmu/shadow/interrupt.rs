@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gnomon_devices::irq::MsiSink;
 use vmm_sys_util::signal::SIGRTMIN;
 
+use crate::vcpu::kick::kick_thread;
+
 /// Trigger mode in a message's data (Intel SDM volume 3, 11.11.2): level.
 const LEVEL: u32 = 1 << 15;
 
@@ -20,7 +22,8 @@ pub struct Inbox {
     /// Those of them that are level triggered.
     levels: [AtomicU64; 4],
     any: AtomicBool,
-    thread: Mutex<Option<libc::pthread_t>>,
+    /// The kernel's number of the thread that runs the processor.
+    thread: Mutex<Option<libc::pid_t>>,
 }
 
 impl MsiSink for Inbox {
@@ -40,12 +43,11 @@ impl MsiSink for Inbox {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         // SAFETY: trivial.
-        let this = unsafe { libc::pthread_self() };
+        let this = unsafe { libc::gettid() };
         if let Some(thread) = *thread
             && thread != this
         {
-            // SAFETY: the processor's thread lives: it clears the field before it ends.
-            unsafe { libc::pthread_kill(thread, SIGRTMIN()) };
+            kick_thread(thread);
         }
     }
 }
@@ -72,7 +74,7 @@ impl Inbox {
         self.any.load(Ordering::Acquire)
     }
 
-    fn set_thread(&self, thread: Option<libc::pthread_t>) {
+    fn set_thread(&self, thread: Option<libc::pid_t>) {
         *self
             .thread
             .lock()
@@ -93,8 +95,8 @@ pub fn now_ns() -> u64 {
 
 fn timespec(ns: u64) -> libc::timespec {
     libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
-        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+        tv_sec: (ns / 1_000_000_000) as _,
+        tv_nsec: (ns % 1_000_000_000) as _,
     }
 }
 
@@ -126,7 +128,7 @@ impl Alarm {
             return Err(std::io::Error::last_os_error());
         }
         // SAFETY: trivial.
-        inbox.set_thread(Some(unsafe { libc::pthread_self() }));
+        inbox.set_thread(Some(unsafe { libc::gettid() }));
         Ok(Self {
             inbox: Arc::clone(inbox),
             timer,
