@@ -9,6 +9,7 @@ mod add;
 mod device;
 mod error;
 mod file;
+mod resident;
 mod take;
 mod tree;
 
@@ -16,6 +17,7 @@ pub use add::{add_file, root_from_dir};
 pub use device::ImageDevice;
 pub use error::ImageError;
 pub use file::FileDevice;
+pub use resident::let_go;
 pub use take::read_file;
 
 /// Bytes at the start of a page, so that they can be mapped into a guest.

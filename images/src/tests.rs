@@ -62,6 +62,13 @@ fn mount(device: ImageDevice) -> Ext2<ImageDevice> {
 }
 
 #[test]
+fn images_can_be_read_again_after_their_memory_is_given_back() {
+    let before = [KERNEL.to_vec(), NANO.to_vec(), ROOT.bytes.to_vec()];
+    let_go();
+    assert!([KERNEL, NANO, ROOT.bytes].map(<[u8]>::to_vec) == before);
+}
+
+#[test]
 fn root_is_clean_and_has_the_userland() {
     let scratch = Scratch::new("root");
     assert_clean(ROOT.to_device(), &scratch);

@@ -5,9 +5,11 @@
 //! cargo bench -p gnomon-tests --bench start
 //! ```
 //!
-//! Prints medians in milliseconds from `exec` of the monitor: to its first entry into the guest (as
-//! gnomon counts it), to the first byte on the console, to its exit; and the ratio to QEMU. QEMU runs
-//! with KVM where KVM can run it, else without.
+//! Prints medians in milliseconds from `exec` of the monitor: to its first entry into the guest (what
+//! gnomon counts from its `main`, and what a gnomon takes that only says its version), to the first
+//! byte on the console, to its exit; the ratio to QEMU; and the memory that gnomon takes beyond the
+//! guest's own while the guest sleeps. QEMU runs without KVM, which needs a host that executes the
+//! whole of ring 0.
 
 use std::fs;
 use std::io::Read;
@@ -80,6 +82,58 @@ fn own_share(mode: &str, scratch: &Scratch) -> f64 {
     value["start_ns"].as_f64().expect("a number") / 1e6
 }
 
+/// Milliseconds that a gnomon takes that does nothing.
+fn nothing() -> f64 {
+    let start = Instant::now();
+    let output = Command::new(binary())
+        .arg("--version")
+        .output()
+        .expect("gnomon runs");
+    assert!(output.status.success());
+    milliseconds(start.elapsed())
+}
+
+/// Resident memory in KiB beyond the guest's own while the guest sleeps: all, and what is not the
+/// program's file, which all gnomons share.
+fn memory(mode: &str) -> (u64, u64) {
+    let mut child = Command::new(binary())
+        .args(["run", "--mmu", mode, "--", "sh", "-c", "echo x; sleep 100"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gnomon runs");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0]).expect("the guest is up");
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", child.id()));
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    beyond_guest(&maps.expect("it runs"))
+}
+
+/// What `smaps` says of the mappings but the guest's memory, the largest of all.
+fn beyond_guest(smaps: &str) -> (u64, u64) {
+    let mut mappings: Vec<[u64; 3]> = Vec::new();
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        let Some(which) = words.next() else { continue };
+        let value = words.next().and_then(|word| word.parse().ok());
+        let field = ["Size:", "Rss:", "Anonymous:"]
+            .iter()
+            .position(|&name| name == which);
+        if which == "Size:" {
+            mappings.push([0; 3]);
+        }
+        if let (Some(field), Some(value), Some(mapping)) = (field, value, mappings.last_mut()) {
+            mapping[field] = value;
+        }
+    }
+    mappings.sort();
+    mappings.pop();
+    mappings.iter().fold((0, 0), |(rss, own), mapping| {
+        (rss + mapping[1], own + mapping[2])
+    })
+}
+
 fn gnomon(mode: &str) -> Command {
     let mut command = Command::new(binary());
     command.args(["run", "--mmu", mode, "--", "sh", "-c", SCRIPT]);
@@ -103,7 +157,7 @@ fn main() {
     for _ in 0..ROUNDS {
         for (i, mode) in modes.iter().enumerate() {
             runs[i].1.push(time(gnomon(mode), ""));
-            own[i].push(own_share(mode, &scratch));
+            own[i].push(nothing() + own_share(mode, &scratch));
         }
         if let Some(qemu) = &qemu {
             let line = format!("{SCRIPT}; exit\n");
@@ -128,6 +182,10 @@ fn main() {
             column(runs, |run| run.first_byte),
             column(runs, |run| run.end)
         );
+    }
+    for mode in modes {
+        let (all, own) = memory(mode);
+        println!("gnomon, {mode}: {all} KiB beyond the guest's memory, {own} KiB of them its own alone");
     }
     if !runs[2].1.is_empty() {
         let qemu = column(&runs[2].1, |run| run.end);

@@ -30,6 +30,9 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
+/// What everything is compiled for (`.cargo/config.toml`).
+pub const TARGET: &str = "x86_64-unknown-linux-musl";
+
 /// The command under test.
 ///
 /// # Panics
@@ -37,7 +40,7 @@ pub fn target_dir() -> PathBuf {
 pub fn binary() -> PathBuf {
     let path = match std::env::var_os("GNOMON_BIN") {
         Some(path) => path.into(),
-        None => target_dir().join("release/gnomon"),
+        None => target_dir().join(TARGET).join("release/gnomon"),
     };
     assert!(
         path.exists(),

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::gnomon::target_dir;
+use crate::gnomon::{TARGET, target_dir};
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
 const PACKAGE: &str = "gnomon-test-program";
 
 /// Where the program is in the guest.
@@ -31,7 +30,6 @@ fn build() -> PathBuf {
     let status = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "--release", "--package", PACKAGE])
-        .args(["--target", TARGET])
         .status();
     assert!(
         status.is_ok_and(|status| status.success()),

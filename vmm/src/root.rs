@@ -57,7 +57,8 @@ pub enum RootError {
 pub fn disk(root: Option<&Path>, files: &[FileSpec]) -> Result<Box<dyn BlockBackend>, RootError> {
     let Some(path) = root else {
         if files.is_empty() {
-            return Ok(Box::new(Overlay::new(ROOT.bytes, ROOT.size)));
+            let root = Overlay::new(ROOT.bytes, ROOT.size);
+            return Ok(Box::new(root.letting_go(gnomon_images::let_go)));
         }
         return scratch(ROOT.to_device(), files);
     };

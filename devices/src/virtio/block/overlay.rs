@@ -11,6 +11,10 @@ use crate::virtio::queue::Segment;
 /// The unit in which the overlay takes the image's place, in bytes.
 const BLOCK: u64 = 4096;
 
+/// Bytes of the image that are read before its memory is given back. The host maps 16 pages around
+/// each one that is touched, so that few bytes make many resident.
+const LET_GO_AFTER: usize = 32 << 10;
+
 /// What follows the image.
 static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
 
@@ -22,6 +26,10 @@ pub struct Overlay {
     size: u64,
     /// Reserved at the first write.
     written: Option<Written>,
+    /// How the image's memory is given back.
+    let_go: Option<fn()>,
+    /// Bytes of the image read since then.
+    read: usize,
 }
 
 /// The blocks written.
@@ -43,7 +51,16 @@ impl Overlay {
                 .checked_next_multiple_of(SECTOR)
                 .unwrap_or(size / SECTOR * SECTOR),
             written: None,
+            let_go: None,
+            read: 0,
         }
+    }
+
+    /// The image can be had again from where it comes from: `let_go` gives its memory back to the
+    /// host, and is called now and then.
+    pub fn letting_go(mut self, let_go: fn()) -> Self {
+        self.let_go = Some(let_go);
+        self
     }
 }
 
@@ -125,6 +142,7 @@ impl BlockBackend for Overlay {
     }
 
     fn read(&mut self, mem: &GuestMemory, segments: &[Segment], offset: u64) -> io::Result<()> {
+        let mut read = 0;
         pieces(mem, segments, offset, |piece, offset| match &self.written {
             Some(written) if written.has(offset / BLOCK) => {
                 written
@@ -134,12 +152,19 @@ impl BlockBackend for Overlay {
             }
             _ => {
                 let old = image_at(self.image, offset, piece.len());
+                read += old.len();
                 piece
                     .write_slice(old, 0)
                     .and_then(|()| piece.write_slice(&ZEROS[old.len()..piece.len()], old.len()))
                     .map_err(io::Error::other)
             }
-        })
+        })?;
+        self.read += read;
+        if let Some(let_go) = self.let_go.filter(|_| self.read >= LET_GO_AFTER) {
+            let_go();
+            self.read = 0;
+        }
+        Ok(())
     }
 
     fn write(&mut self, mem: &GuestMemory, segments: &[Segment], offset: u64) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! Tests of the disk in memory.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 use vm_memory::GuestAddress;
 
@@ -46,6 +48,26 @@ fn impossible_size_fails_at_the_first_write() {
     let (mut disk, mem) = (Overlay::new(&IMAGE, u64::MAX), memory());
     disk.read(&mem, &segment(512), 1 << 60).unwrap();
     assert!(disk.write(&mem, &segment(512), 0).is_err());
+}
+
+#[test]
+fn memory_of_an_image_that_is_read_is_given_back() {
+    static GIVEN_BACK: AtomicUsize = AtomicUsize::new(0);
+    let let_go = || {
+        GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+    };
+    let (disk, mem) = (Overlay::new(&IMAGE, SIZE), memory());
+    let mut disk = disk.letting_go(let_go);
+    let segment = segment(BLOCK as usize);
+    for _ in 0..LET_GO_AFTER / BLOCK as usize {
+        // What follows the image costs nothing.
+        disk.read(&mem, &segment, SIZE - BLOCK).unwrap();
+    }
+    assert_eq!(GIVEN_BACK.load(Ordering::Relaxed), 0);
+    for _ in 0..2 * LET_GO_AFTER / BLOCK as usize {
+        disk.read(&mem, &segment, 0).unwrap();
+    }
+    assert_eq!(GIVEN_BACK.load(Ordering::Relaxed), 2);
 }
 
 proptest! {
