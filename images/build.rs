@@ -6,6 +6,8 @@ mod device;
 mod guest;
 #[path = "build/root.rs"]
 mod root;
+#[path = "build/sensitive.rs"]
+mod sensitive;
 #[path = "build/symbols.rs"]
 mod symbols;
 #[path = "src/tree.rs"]
@@ -30,6 +32,10 @@ fn build() -> Result<(), String> {
     let mut kernel = guest.kernel("gnomon-kernel")?;
     symbols::fill(&mut kernel)?;
     write(&out.join("kernel.elf"), &kernel)?;
+    write(
+        &out.join("sensitive.rs"),
+        sensitive::list(&kernel)?.as_bytes(),
+    )?;
     write(&out.join("nano.elf"), &guest.kernel("gnomon-nano")?)?;
 
     let programs = root::Programs {

@@ -34,6 +34,10 @@ static ROOT_BYTES: &PageAligned<[u8]> =
 /// The guest kernel: an ELF with its symbol table filled in; page-aligned.
 pub static KERNEL: &[u8] = &KERNEL_BYTES.0;
 
+/// The sensitive instructions of [`KERNEL`] (`gnomon_shadow::patch`): where each lies in
+/// guest-physical memory, and its length in bytes.
+pub static KERNEL_SENSITIVE: &[(u64, u8)] = include!(concat!(env!("OUT_DIR"), "/sensitive.rs"));
+
 /// The kernel of the nanobenchmarks: an ELF; page-aligned.
 pub static NANO: &[u8] = &NANO_BYTES.0;
 

@@ -185,7 +185,9 @@ fn main() {
     }
     for mode in modes {
         let (all, own) = memory(mode);
-        println!("gnomon, {mode}: {all} KiB beyond the guest's memory, {own} KiB of them its own alone");
+        println!(
+            "gnomon, {mode}: {all} KiB beyond the guest's memory, {own} KiB of them its own alone"
+        );
     }
     if !runs[2].1.is_empty() {
         let qemu = column(&runs[2].1, |run| run.end);

@@ -35,6 +35,7 @@ pub enum Entry {
 pub struct Kernel<'a> {
     name: String,
     bytes: std::borrow::Cow<'a, [u8]>,
+    sensitive: Option<&'a [(u64, u8)]>,
 }
 
 impl<'a> Kernel<'a> {
@@ -43,7 +44,20 @@ impl<'a> Kernel<'a> {
         Self {
             name: name.to_owned(),
             bytes: bytes.into(),
+            sensitive: None,
         }
+    }
+
+    /// All its sensitive instructions (`gnomon_shadow::patch`) are known: the gpa of each, and its
+    /// length.
+    pub fn with_sensitive(mut self, sensitive: &'a [(u64, u8)]) -> Self {
+        self.sensitive = Some(sensitive);
+        self
+    }
+
+    /// Its sensitive instructions, if they are known.
+    pub fn sensitive(&self) -> Option<&[(u64, u8)]> {
+        self.sensitive
     }
 
     /// Read the kernel in the file `path`.
@@ -56,6 +70,7 @@ impl<'a> Kernel<'a> {
             Ok(bytes) => Ok(Self {
                 name,
                 bytes: bytes.into(),
+                sensitive: None,
             }),
             Err(source) => Err(BootError::Read { path: name, source }),
         }

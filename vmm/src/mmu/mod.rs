@@ -89,9 +89,10 @@ pub trait Mmu: Send {
         module.quirks()
     }
 
-    /// The kernel has been loaded; its code lies at these gpas and has these lengths. Called once,
-    /// before the first KVM_RUN.
-    fn code_loaded(&mut self, _code: &[(u64, u64)]) {}
+    /// The kernel has been loaded; its code lies at these gpas and has these lengths. `sensitive`:
+    /// the gpas and lengths of all its sensitive instructions, if they are known. Called once, before
+    /// the first KVM_RUN.
+    fn code_loaded(&mut self, _code: &[(u64, u64)], _sensitive: Option<&[(u64, u8)]>) {}
 
     /// KVM_RUN comes next: put in place what it needs; may wait for an event while the guest is
     /// halted.

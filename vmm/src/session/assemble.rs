@@ -72,7 +72,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     let devices = devices::build(&memory, vm.msi_sink(), ends, disks)?;
     let vm_fd = Arc::clone(vm.fd());
     let (fd, mut mmu) = vm.create_vcpu(&cpuid, entry)?;
-    mmu.code_loaded(&kernel.code());
+    mmu.code_loaded(&kernel.code(), kernel.sensitive());
 
     let tsc_khz = fd.get_tsc_khz().map_err(HostError::refused(
         "to tell the time-stamp counter's frequency",
@@ -119,7 +119,8 @@ fn ask_host() -> Result<(Host, CpuId), HostError> {
 
 #[cfg(feature = "builtin")]
 fn builtin_kernel() -> Result<Kernel<'static>, SessionError> {
-    Ok(Kernel::from_bytes("built in", gnomon_images::KERNEL))
+    let kernel = Kernel::from_bytes("built in", gnomon_images::KERNEL);
+    Ok(kernel.with_sensitive(gnomon_images::KERNEL_SENSITIVE))
 }
 
 #[cfg(not(feature = "builtin"))]

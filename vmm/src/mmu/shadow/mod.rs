@@ -204,10 +204,14 @@ impl Mmu for Shadow {
         Ok(())
     }
 
-    fn code_loaded(&mut self, code: &[(u64, u64)]) {
-        if let Some(engine) = self.engine.as_mut() {
-            for &(gpa, len) in code {
-                engine.world.patch(gpa, len);
+    fn code_loaded(&mut self, code: &[(u64, u64)], sensitive: Option<&[(u64, u8)]>) {
+        let Some(engine) = self.engine.as_mut() else {
+            return;
+        };
+        for &(gpa, len) in code {
+            match sensitive {
+                Some(sensitive) => engine.world.patch_known(gpa, len, sensitive),
+                None => engine.world.patch(gpa, len),
             }
         }
     }

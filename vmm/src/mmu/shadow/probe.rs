@@ -99,7 +99,7 @@ pub fn run_tiny(
     let (fd, mut mmu) = vm
         .create_vcpu(&cpuid, Entry::Long(CODE))
         .map_err(|error| text(&error))?;
-    mmu.code_loaded(&[(CODE, code.len() as u64)]);
+    mmu.code_loaded(&[(CODE, code.len() as u64)], None);
     let mut vcpu = Vcpu {
         fd,
         mmu,

@@ -92,7 +92,27 @@ impl World {
             return;
         }
         self.replace(scan(&code, gpa));
-        for page in (gpa.next_multiple_of(PAGE)..end).step_by(PAGE as usize) {
+        self.scanned(gpa, end);
+    }
+
+    /// As [`Self::patch`], for code whose sensitive instructions are known: the gpa of each, and
+    /// its length.
+    pub fn patch_known(&mut self, gpa: u64, len: u64, sensitive: &[(u64, u8)]) {
+        let site = |&(va, len): &(u64, u8)| {
+            let mut original = vec![0; usize::from(len)];
+            let loaded = self.ram.load(va, &mut original);
+            loaded.then_some(Site { va, original })
+        };
+        let here = |&&(va, _): &&(u64, u8)| (gpa..gpa + len).contains(&va);
+        let sites = sensitive.iter().filter(here).filter_map(site).collect();
+        self.replace(sites);
+        // Only whole pages: what lies behind the code has not been looked at.
+        self.scanned(gpa, (gpa + len) & !(PAGE - 1));
+    }
+
+    /// The pages that lie within `start..end` have been scanned.
+    fn scanned(&mut self, start: u64, end: u64) {
+        for page in (start.next_multiple_of(PAGE)..end).step_by(PAGE as usize) {
             self.tables.code_scanned(page);
         }
     }
