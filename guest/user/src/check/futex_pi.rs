@@ -204,14 +204,7 @@ fn wake_of_a_waiter_that_is_to_be_requeued_is_einval() {
     let words = words();
     let (condition, mutex) = (words.word(0), words.word(64));
     let child = fork(|| {
-        drop(call!(
-            SYS_futex,
-            condition,
-            FUTEX_WAIT_REQUEUE_PI,
-            0,
-            0,
-            mutex
-        ))
+        let _ = call!(SYS_futex, condition, FUTEX_WAIT_REQUEUE_PI, 0, 0, mutex);
     });
     wait_until_asleep(child.pid());
     fails!(EINVAL, SYS_futex, condition, FUTEX_WAKE, 1, 0);

@@ -68,7 +68,7 @@ fn getpid_is_the_same() {
 }
 
 fn exit_ends_the_process() {
-    let child = fork(|| drop(call32(EXIT, 7, 0, 0)));
+    let child = fork(|| _ = call32(EXIT, 7, 0, 0));
     assert_eq!(child.wait(), Exit::Code(7));
 }
 

@@ -143,7 +143,7 @@ fn status_counts_the_threads() {
 
 fn limits_show_a_limit_that_was_set() {
     let limit = [100u64, 200];
-    ok!(SYS_setrlimit, RLIMIT_NOFILE as i32, &limit);
+    ok!(SYS_setrlimit, RLIMIT_NOFILE, &limit);
     let text = read_to_string("/proc/self/limits").unwrap();
     let line = text.lines().find(|line| line.starts_with("Max open files"));
     let words: Vec<_> = line.unwrap().split_whitespace().collect();

@@ -196,7 +196,7 @@ fn copy_file_range_copies_within_limits() {
         3
     );
     assert_eq!((source, target), (5, 4));
-    assert_eq!(scratch.read("to"), b"\0234");
+    assert_eq!(scratch.read("to"), b"\x00234");
     let (reader, _writer) = pipe(0);
     fails!(EINVAL, SYS_copy_file_range, reader.0, 0, to.0, 0, 3, 0);
 }

@@ -65,21 +65,21 @@ impl Drop for Object {
 fn segment(size: usize) -> Object {
     Object {
         id: ok!(SYS_shmget, IPC_PRIVATE, size, CREATE),
-        remove: |id| drop(call!(SYS_shmctl, id, IPC_RMID, 0)),
+        remove: |id| _ = call!(SYS_shmctl, id, IPC_RMID, 0),
     }
 }
 
 fn semaphores(count: usize) -> Object {
     Object {
         id: ok!(SYS_semget, IPC_PRIVATE, count, CREATE),
-        remove: |id| drop(call!(SYS_semctl, id, 0, IPC_RMID, 0)),
+        remove: |id| _ = call!(SYS_semctl, id, 0, IPC_RMID, 0),
     }
 }
 
 fn queue() -> Object {
     Object {
         id: ok!(SYS_msgget, IPC_PRIVATE, CREATE),
-        remove: |id| drop(call!(SYS_msgctl, id, IPC_RMID, 0)),
+        remove: |id| _ = call!(SYS_msgctl, id, IPC_RMID, 0),
     }
 }
 

@@ -120,6 +120,6 @@ fn shared_memory_is_half_of_memory() {
     ok!(SYS_sysinfo, &mut memory);
     let mut facts: statfs64 = zeroed();
     ok!(SYS_statfs, c"/dev/shm", &mut facts);
-    let (size, half) = (facts.f_blocks as u64 * 4096, memory.totalram as u64 / 2);
+    let (size, half) = (facts.f_blocks * 4096, memory.totalram / 2);
     assert!(size.abs_diff(half) <= 4096, "{size} {half}");
 }

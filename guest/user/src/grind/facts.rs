@@ -7,7 +7,8 @@ use crate::sys;
 
 /// The machine's state.
 pub struct Facts {
-    /// Frames that are free or hold the kernel's small objects, once all caches are dropped.
+    /// Frames that are free, hold the kernel's small objects, or pages of files on the disk: those
+    /// of running programs stay when all caches are dropped.
     pub frames: i64,
     /// Bytes of the kernel's small objects.
     pub objects: i64,
@@ -33,11 +34,23 @@ impl Facts {
             .find_map(|l| l.strip_prefix("nr_free_pages "));
         let free: i64 = free.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
         Facts {
-            frames: free + slabs,
+            frames: free + slabs + file_pages(),
             objects,
             files,
         }
     }
+}
+
+/// Frames with pages of files on the disk.
+fn file_pages() -> i64 {
+    const PAGE_KIB: i64 = 4;
+    let table = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = |name: &str| -> i64 {
+        let line = table.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        number.unwrap_or(0)
+    };
+    (kib("Cached:") - kib("Shmem:")) / PAGE_KIB
 }
 
 /// Frames of the slabs, and bytes of the objects in use there.

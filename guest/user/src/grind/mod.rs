@@ -35,7 +35,7 @@ use facts::Facts;
 use shared::{Board, MOST_WORKERS};
 
 /// How long a worker may stand still before it is killed: it sleeps, or has stopped itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it may take to die.
 const DEATH: Duration = Duration::from_secs(60);
 /// Frames that may be missing at the end: tables that the kernel has made larger.
