@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub tables: Tables,
     pub pages: usize,
     pub resident: usize,
+    /// The most that `resident` was when it last went down.
+    pub peak: usize,
     pub swapped: usize,
     /// The page behind those that came back from swap space last: a fault there goes on in order.
     pub next_swapped: usize,
@@ -189,6 +191,7 @@ impl Inner {
     /// Empties the entries of a range and frees their frames.
     pub fn clear(&mut self, start: usize, end: usize) {
         let mut gather = Gather::new(&self.tables);
+        self.peak = self.peak.max(self.resident);
         let (resident, swapped) = (&mut self.resident, &mut self.swapped);
         self.tables.clear(start, end, &mut |address, entry| {
             if entry & SWAPPED != 0 {

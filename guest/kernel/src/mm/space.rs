@@ -86,6 +86,7 @@ impl AddressSpace {
                 tables,
                 pages: 0,
                 resident: 0,
+                peak: 0,
                 swapped: 0,
                 next_swapped: 0,
                 lock_future: false,
@@ -163,6 +164,7 @@ impl AddressSpace {
             pages: areas.iter().map(Area::pages).sum(),
             areas,
             resident: 0,
+            peak: 0,
             swapped: 0,
             next_swapped: 0,
             lock_future: false,
@@ -524,9 +526,10 @@ impl AddressSpace {
             .collect()
     }
 
-    /// Present pages.
-    pub fn resident(&self) -> usize {
-        self.inner.lock().resident
+    /// The most pages that have been in memory at once.
+    pub fn peak(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.peak.max(inner.resident)
     }
 
     /// Pages in memory and in swap space.

@@ -66,9 +66,7 @@ pub fn sys_getrusage(who: usize, at: usize) -> KResult<usize> {
     if who as i32 != RUSAGE_CHILDREN
         && let Some(space) = me.process.own_space()
     {
-        usage.max_rss_kib = usage
-            .max_rss_kib
-            .max((space.resident() * PAGE / 1024) as u64);
+        usage.max_rss_kib = usage.max_rss_kib.max((space.peak() * PAGE / 1024) as u64);
     }
     write_user(at, &RUsage::from(usage))?;
     Ok(0)

@@ -112,7 +112,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     }
     itimer::stop_all(process);
     crate::ipc::sem::exit(process.pid());
-    let pages = process.own_space().map_or(0, |space| space.resident());
+    let pages = process.own_space().map_or(0, |space| space.peak());
     process.dead_usage.lock().max_rss_kib = (pages * PAGE / 1024) as u64;
     ptrace::release_all(process);
     close_files(process);
