@@ -134,11 +134,10 @@ fn access_that_straddles_the_end_of_a_mapping_names_the_missing_page() {
     let memory = Mapping::anonymous(2);
     ok!(SYS_munmap, memory.at + PAGE, PAGE);
     let at = memory.at + PAGE - 4;
-    // SAFETY: faults, as it is meant to.
     let fault = fault_of(|| {
-        drop(std::hint::black_box(unsafe {
-            (at as *const u64).read_unaligned()
-        }))
+        // SAFETY: faults, as it is meant to.
+        let word = unsafe { (at as *const u64).read_unaligned() };
+        std::hint::black_box(word);
     });
     assert_eq!(fault, Fault::segv(SEGV_MAPERR, memory.at + PAGE));
 }

@@ -136,9 +136,9 @@ fn limit(which: u32) -> rlimit64 {
 
 fn limits_are_read_and_lowered() {
     isolated(|| {
-        let before = limit(RLIMIT_NOFILE as u32);
+        let before = limit(RLIMIT_NOFILE as _);
         ok!(SYS_setrlimit, RLIMIT_NOFILE, &[30u64, 40]);
-        let after = limit(RLIMIT_NOFILE as u32);
+        let after = limit(RLIMIT_NOFILE as _);
         assert_eq!((after.rlim_cur, after.rlim_max), (30, 40));
         assert!(before.rlim_cur > 40);
         ok!(SYS_setrlimit, RLIMIT_NOFILE, &[40u64, 40]);
@@ -156,7 +156,7 @@ fn soft_limit_above_the_hard_one_is_einval() {
 fn limits_are_inherited_and_survive_exec() {
     let (text, _) = crate::frame::program::output_of(|| {
         ok!(SYS_setrlimit, RLIMIT_NOFILE, &[33u64, 44]);
-        isolated(|| assert_eq!(limit(RLIMIT_NOFILE as u32).rlim_cur, 33));
+        isolated(|| assert_eq!(limit(RLIMIT_NOFILE as _).rlim_cur, 33));
         crate::frame::program::execute(c"/bin/cat", &["cat", "/proc/self/limits"], &[]);
     });
     let line = text

@@ -105,11 +105,11 @@ fn set_up(directory: &std::ffi::CStr, user: Option<usize>) {
         libc::open(c"d0".as_ptr(), libc::O_RDONLY);
         libc::epoll_create1(0);
         libc::eventfd(0, libc::EFD_NONBLOCK);
-        limit(RLIMIT_NOFILE as u32, super::arguments::MOST_FDS as u64);
-        limit(RLIMIT_FSIZE as u32, 256 << 10);
-        limit(RLIMIT_AS as u32, 24 << 20);
-        limit(RLIMIT_CORE as u32, 0);
-        limit(RLIMIT_NPROC as u32, 24);
+        limit(RLIMIT_NOFILE as _, super::arguments::MOST_FDS as u64);
+        limit(RLIMIT_FSIZE as _, 256 << 10);
+        limit(RLIMIT_AS as _, 24 << 20);
+        limit(RLIMIT_CORE as _, 0);
+        limit(RLIMIT_NPROC as _, 24);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler_address();
         for signal in [
