@@ -42,12 +42,18 @@ tests!(
     tracer_is_shown_in_status,
 );
 
-fn ptrace(request: i32, pid: i32, addr: usize, data: usize) -> Result<usize, Errno> {
+/// The C libraries differ in the type of requests.
+#[cfg(target_env = "musl")]
+type Request = i32;
+#[cfg(not(target_env = "musl"))]
+type Request = u32;
+
+fn ptrace(request: Request, pid: i32, addr: usize, data: usize) -> Result<usize, Errno> {
     call!(SYS_ptrace, request, pid, addr, data)
 }
 
 #[track_caller]
-fn must(request: i32, pid: i32, addr: usize, data: usize) {
+fn must(request: Request, pid: i32, addr: usize, data: usize) {
     if let Err(error) = ptrace(request, pid, addr, data) {
         panic!("ptrace request {request:#x}: {error:?}");
     }
@@ -173,7 +179,7 @@ fn calls_stop_before_and_after() {
 
 fn marked_call_stops_tell_what_they_are() {
     /// `PTRACE_GET_SYSCALL_INFO`
-    const GET_SYSCALL_INFO: i32 = 0x420e;
+    const GET_SYSCALL_INFO: Request = 0x420e;
     const MARKED: i32 = SIGTRAP | 0x80;
     let info_of = |pid| {
         let mut info = [0u64; 11];
