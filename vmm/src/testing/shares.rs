@@ -80,14 +80,11 @@ pub fn run(
             .collect();
         drop(sender);
         finished.iter().for_each(&mut *each);
-        workers
-            .into_iter()
-            .map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|_| Err("a fault in gnomon".into()))
-            })
-            .collect()
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err("a fault in gnomon".into()))
+        })
     })
 }
 

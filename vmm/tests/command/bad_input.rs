@@ -175,7 +175,10 @@ fn more_disks_than_interrupts() {
         args.extend(["--disk", &option]);
     }
     let line = complaint(&args);
-    assert!(line.starts_with("gnomon: 20 disks are too many"), "{line}");
+    assert!(
+        line.starts_with("gnomon: 20 disks and consoles are too many"),
+        "{line}"
+    );
 }
 
 #[test]
