@@ -126,7 +126,7 @@ impl AddressSpace {
 }
 
 impl Inner {
-    #[inline]
+    #[inline(always)]
     fn fault(&mut self, address: usize, access: Access) -> Result<(), Fault> {
         let Some(index) = self.find_or_grow(address) else {
             return Err(Fault::Segv { code: SEGV_MAPERR });
@@ -147,7 +147,8 @@ impl Inner {
 
     /// Makes an access to a page of the area at `index` possible, whatever its protection. After a
     /// `write` the entry allows writes.
-    #[inline]
+    // Each instruction of this path counts: the callers are few.
+    #[inline(always)]
     pub(super) fn resolve(&mut self, index: usize, page: usize, write: bool) -> Result<(), Fault> {
         let Inner {
             areas,
@@ -163,10 +164,13 @@ impl Inner {
         let mut old = unsafe { *entry };
         let bits = area.prot.entry_bits();
         if old == 0 {
-            let value = match new_page(area, page, write)? {
-                (frame, true) => frame.into_raw() | bits | WRITE | DIRTY,
-                (frame, false) => frame.into_raw() | bits,
+            let (frame, writable) = if write && matches!(area.source, Source::Anonymous) {
+                (Frame::alloc_zeroed()?, true)
+            } else {
+                new_page(area, page, write)?
             };
+            let extra = if writable { WRITE | DIRTY } else { 0 };
+            let value = frame.into_raw() | bits | extra;
             tables.fill(entry, value);
             *resident += 1;
             if reclaim::is_tracking() {
@@ -210,7 +214,7 @@ impl Inner {
     }
 
     /// The area at `address`; a stack grows to it if it may.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_or_grow(&mut self, address: usize) -> Option<usize> {
         let index = self.find(address)?;
         let area = &self.areas[index];
@@ -306,7 +310,7 @@ fn bring_in(
 fn new_page(area: &mut Area, page: usize, write: bool) -> Result<(Frame, bool), Fault> {
     let index = area.page_index(page);
     match &area.source {
-        Source::Anonymous if write => Ok((Frame::alloc_zeroed()?, true)),
+        // A write has been dealt with.
         Source::Anonymous => Ok((zero_page()?, false)),
         Source::Shared(pages) => {
             let (frame, read) = pages.page(index)?;
