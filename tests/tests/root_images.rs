@@ -74,7 +74,7 @@ fn assert_image_works(mode: Mode, block: u32) {
     let root = root_dir(&files);
     let large: Vec<u8> = Random::new(block.into()).bytes(3_000_000);
     fs::write(root.join("large"), &large).unwrap();
-    let image = Image::mke2fs(&files.path("image"), block, 64, &root).unwrap();
+    let image = Image::mke2fs(&files.path("image"), block, 128, &root).unwrap();
     let script = "cp /large /copy; mkdir -p /a/b; i=0\n\
                   while [ $i -lt 100 ]; do echo $i >/a/b/a-file-with-a-longer-name-$i; i=$((i + 1)); done\n\
                   mv /a/b /c; echo first >/note";
