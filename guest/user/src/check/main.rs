@@ -78,10 +78,21 @@ pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_cha
         ["--list"] => registry::list(),
         ["--as", role, ref rest @ ..] => role::play(role, rest),
         [name] => match registry::find(name) {
-            Some(test) => report::run(test),
+            Some(test) => {
+                obey_interrupts();
+                report::run(test)
+            }
             None => usage(&format!("there is no test {name}: --list names them")),
         },
         _ => usage("guest-tests --list | guest-tests NAME"),
+    }
+}
+
+/// Somebody who started this in the background may have had these ignored, for all of its children.
+fn obey_interrupts() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: sets a default action.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
