@@ -497,13 +497,7 @@ impl Inode for TmpInode {
     }
 
     fn set_attr(&self, attr: &SetAttr) -> KResult<()> {
-        let mut meta = self.meta.lock();
-        meta.perm = attr.perm.unwrap_or(meta.perm);
-        meta.uid = attr.uid.unwrap_or(meta.uid);
-        meta.gid = attr.gid.unwrap_or(meta.gid);
-        meta.atime = attr.atime.unwrap_or(meta.atime);
-        meta.mtime = attr.mtime.unwrap_or(meta.mtime);
-        meta.ctime = Timespec::now();
+        self.meta.lock().change(attr);
         Ok(())
     }
 

@@ -123,6 +123,18 @@ impl Metadata {
     }
 }
 
+impl Metadata {
+    /// Changes what `attr` names, now.
+    pub fn change(&mut self, attr: &SetAttr) {
+        self.perm = attr.perm.unwrap_or(self.perm);
+        self.uid = attr.uid.unwrap_or(self.uid);
+        self.gid = attr.gid.unwrap_or(self.gid);
+        self.atime = attr.atime.unwrap_or(self.atime);
+        self.mtime = attr.mtime.unwrap_or(self.mtime);
+        self.ctime = Timespec::now();
+    }
+}
+
 /// Attributes to change; `None` leaves one alone. The caller has checked permission.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetAttr {

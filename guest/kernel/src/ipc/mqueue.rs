@@ -11,7 +11,6 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, KResult};
 use crate::fs::{
     File, FileOps, FileType, Inode, Metadata, OpenFlags, PollEvents, PollTable, ReadBuf, SetAttr,
-    Timespec,
 };
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::rlimit::Resource;
@@ -336,13 +335,7 @@ impl Inode for Queue {
     }
 
     fn set_attr(&self, attr: &SetAttr) -> KResult<()> {
-        let mut meta = self.meta.lock();
-        meta.perm = attr.perm.unwrap_or(meta.perm);
-        meta.uid = attr.uid.unwrap_or(meta.uid);
-        meta.gid = attr.gid.unwrap_or(meta.gid);
-        meta.atime = attr.atime.unwrap_or(meta.atime);
-        meta.mtime = attr.mtime.unwrap_or(meta.mtime);
-        meta.ctime = Timespec::now();
+        self.meta.lock().change(attr);
         Ok(())
     }
 
