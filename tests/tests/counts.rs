@@ -11,17 +11,14 @@
 //! tables: for a change that is worth its price, and for one that has made something cheaper.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use gnomon_tests::counts::{self, Table};
 use gnomon_tests::gnomon::binary;
 use gnomon_tests::scratch::Scratch;
 use serde_json::Value;
-
-/// Counts of one operation: by workload, then by column.
-type Table = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// How far above its table a count may be.
 const SLACK: f64 = 0.3;
@@ -111,77 +108,19 @@ fn shadow() -> &'static Table {
     })
 }
 
-/// A table of this repository: `None` if there is none of that name, or nothing in it yet.
-fn read(path: &Path) -> Option<Table> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-    let columns: Vec<&str> = lines
-        .next()?
-        .split("  ")
-        .map(str::trim)
-        .filter(|column| !column.is_empty())
-        .skip(1)
-        .collect();
-    let row = |line: &str| {
-        let mut words = line.split_whitespace();
-        let name = words.next()?.to_owned();
-        let counts = columns.iter().zip(words);
-        let counts = counts.map(|(column, count)| Some((column.to_string(), count.parse().ok()?)));
-        Some((name, counts.collect::<Option<_>>()?))
-    };
-    Some(lines.filter_map(row).collect())
-}
-
-/// Put `measured` into the table at `path`, below the comments that are there.
-fn keep(path: &Path, columns: &[&str], measured: &Table) {
-    let old = std::fs::read_to_string(path).unwrap_or_default();
-    let comments = old.lines().filter(|line| line.starts_with('#'));
-    let mut text: String = comments.flat_map(|line| [line, "\n"]).collect();
-    text += "workload  ";
-    for column in columns {
-        let _ = write!(text, "  {column:>13}");
+/// Hold `measured` against the table `name` of this repository, or keep it there.
+fn hold(name: &str, columns: &[&str], measured: &Table) {
+    let path = counts::path(name);
+    if counts::is_kept() {
+        return counts::keep(&path, columns, measured);
     }
-    text.push('\n');
-    for (name, counts) in measured {
-        let _ = write!(text, "{name:10}");
-        for column in columns {
-            let _ = write!(text, "  {:13.2}", counts[*column].max(0.0));
+    counts::hold(&path, columns, measured, |name, column, old| {
+        if TURNS.contains(&name) || column == "KVM emulated" {
+            old * LOOSE_TOLERANCE + LOOSE_SLACK
+        } else {
+            old + SLACK
         }
-        text.push('\n');
-    }
-    std::fs::write(path, text).expect("the table can be written");
-}
-
-/// Hold `measured` against the table at `path`, of this repository.
-fn hold(path: &str, columns: &[&str], measured: &Table) {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("GNOMON_KEEP_COUNTS").is_some() {
-        return keep(&path, columns, measured);
-    }
-    let Some(kept) = read(&path) else {
-        eprintln!("skipped: there are no counts of this host");
-        return;
-    };
-    let mut risen = Vec::new();
-    for (name, counts) in measured {
-        for (column, old) in &kept[name] {
-            let count = &counts[column];
-            let loose = TURNS.contains(&name.as_str()) || column == "KVM emulated";
-            let limit = if loose {
-                old * LOOSE_TOLERANCE + LOOSE_SLACK
-            } else {
-                old + SLACK
-            };
-            if *count > limit {
-                risen.push(format!("{name}: {column} {old:.2} -> {count:.2}"));
-            }
-        }
-    }
-    assert!(
-        risen.is_empty(),
-        "{}: counts have risen: {risen:?}",
-        path.display()
-    );
+    });
 }
 
 #[test]
@@ -193,12 +132,12 @@ fn ring0_instructions_do_not_rise() {
     let workloads = ["getppid", "yield", "pipe", "forkwait", "sh", "fault"];
     let columns = ["KVM emulated"];
     let measured = measure("nested", &columns, &workloads);
-    hold("counts/ring0.kvm_pvm.txt", &columns, &measured);
+    hold("ring0.kvm_pvm.txt", &columns, &measured);
 }
 
 #[test]
 fn counts_of_the_shadow_mode_do_not_rise() {
-    let path = format!("counts/shadow.{}.txt", host());
+    let path = format!("shadow.{}.txt", host());
     hold(&path, &SHADOW_COLUMNS, shadow());
 }
 
@@ -237,7 +176,8 @@ fn arithmetic_does_not_trap() {
 /// Fork, exit and wait, and the same with a shell: less than KVM's own shadow tables need.
 #[test]
 fn processes_take_fewer_hidden_faults_and_traced_writes_than_the_peer() {
-    let peer = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vmm/src/compare/peer.txt"));
+    let peer =
+        counts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vmm/src/compare/peer.txt"));
     let peer = peer.expect("the peer's counts are kept");
     for workload in ["forkwait", "sh"] {
         let sum = |row: &BTreeMap<String, f64>| row["hidden faults"] + row["traced writes"];
@@ -253,5 +193,5 @@ fn keep_the_peers_counts() {
     assert_eq!(host(), "kvm_amd-npt0", "the host is not the peer");
     let measured = measure("nested", &PEER_COLUMNS, &[]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vmm/src/compare/peer.txt");
-    keep(&path, &PEER_COLUMNS, &measured);
+    counts::keep(&path, &PEER_COLUMNS, &measured);
 }

@@ -4,10 +4,14 @@
 //! exits and faults the virtual machine monitor counts; the difference of two runs with
 //! different counts leaves out what starting the program costs.
 //!
+//! `bench --ticks [NAME…]`: what one operation takes by the processor's time stamp counter, see
+//! [`ticks`].
+//!
 //! Exit status 2: the name is unknown or the count is no number; 1: the system refused a call.
 
 mod memory;
 mod process;
+mod ticks;
 
 use std::io;
 use std::time::Instant;
@@ -79,6 +83,15 @@ const WORKLOADS: [(&str, &str, Workload); 15] = [
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
+    if let [_, option, names @ ..] = &args[..]
+        && option == "--ticks"
+    {
+        if let Err(error) = ticks::run(names) {
+            eprintln!("bench: {error}");
+            std::process::exit(1);
+        }
+        return;
+    }
     let [_, name, count] = &args[..] else { usage() };
     let Ok(count) = count.parse() else { usage() };
     let Some((_, _, run)) = WORKLOADS.iter().find(|(known, ..)| known == name) else {
@@ -97,6 +110,8 @@ fn usage() -> ! {
     for (name, isolates, _) in WORKLOADS {
         eprintln!("  {name:10} {isolates}");
     }
+    eprintln!("or: bench --ticks [NAME…], where NAME is one of");
+    ticks::usage();
     std::process::exit(2)
 }
 

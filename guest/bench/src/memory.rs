@@ -2,17 +2,41 @@
 
 use crate::{Outcome, check};
 use std::hint::black_box;
+use std::sync::atomic::AtomicU32;
 
-const PAGE: usize = 4096;
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
 
-/// Anonymous memory of a process's own.
-struct Mapping {
+/// Mapped memory.
+pub struct Mapping {
     start: *mut u8,
     len: usize,
 }
 
+/// Kind of an access to memory.
+#[derive(Clone, Copy)]
+pub enum Access {
+    Read,
+    Write,
+}
+
 impl Mapping {
-    fn new(pages: usize) -> std::io::Result<Self> {
+    /// Anonymous memory.
+    pub fn new(pages: usize) -> std::io::Result<Self> {
+        Self::map(pages, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The first pages of an open file.
+    pub fn of_file(file: i32, pages: usize) -> std::io::Result<Self> {
+        Self::map(pages, libc::MAP_PRIVATE, file)
+    }
+
+    /// A page that is shared with processes to come.
+    pub fn shared() -> std::io::Result<Self> {
+        Self::map(1, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    fn map(pages: usize, flags: i32, file: i32) -> std::io::Result<Self> {
         let len = pages * PAGE;
         // SAFETY: a new mapping, wherever there is room.
         let start = unsafe {
@@ -20,8 +44,8 @@ impl Mapping {
                 std::ptr::null_mut(),
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
+                flags,
+                file,
                 0,
             )
         };
@@ -34,12 +58,31 @@ impl Mapping {
         })
     }
 
-    /// Write a byte to each page.
-    fn touch(&self) {
+    /// Access a byte of each page.
+    #[inline(always)]
+    pub fn touch(&self, access: Access) {
         for offset in (0..self.len).step_by(PAGE) {
             // SAFETY: inside the mapping.
-            unsafe { self.start.add(offset).write_volatile(1) };
+            unsafe {
+                let byte = self.start.add(offset);
+                match access {
+                    Access::Read => _ = byte.read_volatile(),
+                    Access::Write => byte.write_volatile(1),
+                }
+            }
         }
+    }
+
+    /// The first word.
+    pub fn word(&self) -> &AtomicU32 {
+        // SAFETY: inside the mapping, aligned, and zero at first; whoever shares it uses it so, too.
+        unsafe { &*self.start.cast() }
+    }
+
+    /// Write a byte to the first page.
+    pub fn touch_first(&self) {
+        // SAFETY: inside the mapping.
+        unsafe { self.start.write_volatile(1) };
     }
 }
 
@@ -57,7 +100,7 @@ pub fn fault(count: u64) -> Outcome {
     let mut left = count;
     while left > 0 {
         let pages = left.min(ROUND);
-        Mapping::new(pages as usize)?.touch();
+        Mapping::new(pages as usize)?.touch(Access::Write);
         left -= pages;
     }
     Ok(())
@@ -68,11 +111,11 @@ pub fn copy_on_write(count: u64) -> Outcome {
     while left > 0 {
         let pages = left.min(ROUND);
         let mapping = Mapping::new(pages as usize)?;
-        mapping.touch();
+        mapping.touch(Access::Write);
         // SAFETY: one thread; the child touches its copy and ends.
         match check(unsafe { libc::fork() })? {
             0 => {
-                mapping.touch();
+                mapping.touch(Access::Write);
                 // SAFETY: ends the child without running what the parent registered.
                 unsafe { libc::_exit(0) }
             }
@@ -88,14 +131,14 @@ pub fn copy_on_write(count: u64) -> Outcome {
 
 pub fn map_touch_unmap(count: u64) -> Outcome {
     for _ in 0..count {
-        Mapping::new(1)?.touch();
+        Mapping::new(1)?.touch(Access::Write);
     }
     Ok(())
 }
 
 pub fn touch(count: u64) -> Outcome {
     for _ in 0..count {
-        Mapping::new((1 << 20) / PAGE)?.touch();
+        Mapping::new((1 << 20) / PAGE)?.touch(Access::Write);
     }
     Ok(())
 }

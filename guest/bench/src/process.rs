@@ -24,7 +24,28 @@ fn spawn(child: impl FnOnce() -> Outcome) -> std::io::Result<i32> {
     }
 }
 
-fn wait(pid: i32) -> Outcome {
+/// A process that runs until this value is dropped.
+pub struct Child(i32);
+
+impl Child {
+    /// Start `work` in a new process.
+    pub fn spawn(work: impl FnOnce() -> Outcome) -> std::io::Result<Self> {
+        spawn(work).map(Self)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: this process's own child, which nobody else waits for.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Wait for the end of a child; an error unless its status is 0.
+pub fn wait(pid: i32) -> Outcome {
     let mut status = 0;
     // SAFETY: `status` is a valid place for the status.
     check(unsafe { libc::waitpid(pid, &mut status, 0) })?;
@@ -52,14 +73,14 @@ pub fn yields(count: u64) -> Outcome {
 }
 
 /// The two ends of a new pipe: to read from and to write to.
-fn new_pipe() -> std::io::Result<[i32; 2]> {
+pub fn new_pipe() -> std::io::Result<[i32; 2]> {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
     check(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
     Ok(ends)
 }
 
-fn receive(fd: i32) -> Outcome {
+pub fn receive(fd: i32) -> Outcome {
     let mut byte = 0u8;
     // SAFETY: room for one byte.
     match check(unsafe { libc::read(fd, (&raw mut byte).cast(), 1) } as i64)? {
@@ -68,7 +89,7 @@ fn receive(fd: i32) -> Outcome {
     }
 }
 
-fn send(fd: i32) -> Outcome {
+pub fn send(fd: i32) -> Outcome {
     let byte = 0u8;
     // SAFETY: one byte to read.
     check(unsafe { libc::write(fd, (&raw const byte).cast(), 1) } as i64).map(|_| ())
