@@ -61,6 +61,7 @@ in_every_mode!(
     fork_bomb_of_the_shell_is_survived,
     memory_eater_ends,
     memory_eaters_together_end,
+    memory_that_system_calls_touch_is_had_or_the_largest_is_killed,
     thread_bomb_ends_with_an_error,
     descriptors_run_out_with_emfile,
     full_disk_is_enospc_and_harms_no_file,
@@ -207,6 +208,17 @@ fn memory_eaters_together_end(mode: Mode) {
     run(mode, 64, &script)
         .assert_status(0)
         .assert_output("[\"1\"]\n[\"2\"]\n[\"3\"]\n");
+}
+
+/// A system call never fails with EFAULT for want of memory: whoever has most is killed, be it the
+/// caller itself, and the call goes on.
+fn memory_that_system_calls_touch_is_had_or_the_largest_is_killed(mode: Mode) {
+    let script = format!(
+        "{IN_GUEST} exhaust memory-by-reads 2>&1; echo $?; {IN_GUEST} exhaust memory-beside 10; echo $?"
+    );
+    run(mode, 16, &script)
+        .assert_status(0)
+        .assert_output("137\nread: true, child killed: true\n0\n");
 }
 
 fn thread_bomb_ends_with_an_error(mode: Mode) {

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,8 +43,22 @@ fn applets() -> Scratch {
     scratch
 }
 
+/// Interrupts reach the program even if whoever started this has them ignored, as `nohup` and a
+/// shell's `&` do: a shell could not trap them then.
+fn obey_interrupts(command: &mut Command) -> &mut Command {
+    let obey = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: sets a default action.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes only calls that may be made between fork and exec.
+    unsafe { command.pre_exec(obey) }
+}
+
 fn run(applets: &Path, directory: &Path, script: &str) -> Output {
-    Command::new(applets.join("sh"))
+    obey_interrupts(&mut Command::new(applets.join("sh")))
         .args(["-c", script])
         .current_dir(directory)
         .env_clear()

@@ -2,7 +2,7 @@
 //! kernel has refused in the way that Linux documents, and prints the error's name.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::ptr;
 
@@ -13,6 +13,8 @@ pub fn run(what: &str, args: &[&str]) -> ExitCode {
     let error = match (what, args) {
         ("processes", []) => processes(),
         ("memory", []) => memory(),
+        ("memory-by-reads", []) => memory_by_reads(),
+        ("memory-beside", [mebibytes]) => return memory_beside(mebibytes),
         ("threads", []) => threads(),
         ("descriptors", []) => descriptors(),
         ("disk", [path]) => disk(path),
@@ -81,26 +83,79 @@ fn bomb(tell: i32) -> ! {
     }
 }
 
+/// Fresh memory of `size` bytes, never given back.
+fn fresh(size: usize) -> io::Result<&'static mut [u8]> {
+    // SAFETY: a mapping of its own, that nobody else knows, of that size.
+    unsafe {
+        let mapped = libc::mmap(
+            ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(std::slice::from_raw_parts_mut(mapped.cast(), size))
+    }
+}
+
 /// Map and touch memory until there is no more.
 fn memory() -> io::Error {
     loop {
-        // SAFETY: a mapping of its own, that nobody else knows.
-        let mapped = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                MIB,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if mapped == libc::MAP_FAILED {
-            return io::Error::last_os_error();
+        match fresh(MIB) {
+            Ok(memory) => memory.fill(1),
+            Err(error) => return error,
         }
-        // SAFETY: the mapping is MIB long.
-        unsafe { ptr::write_bytes(mapped.cast::<u8>(), 1, MIB) };
     }
+}
+
+/// The same, but the kernel touches it, in system calls.
+fn memory_by_reads() -> io::Error {
+    let read_on = || -> io::Result<()> {
+        let mut zeros = File::open("/dev/zero")?;
+        loop {
+            zeros.read_exact(fresh(MIB)?)?;
+        }
+    };
+    read_on().expect_err("memory without end")
+}
+
+/// A child takes `mebibytes` and sleeps; then a system call of this process needs half as much. Prints
+/// what has become of both.
+fn memory_beside(mebibytes: &str) -> ExitCode {
+    let size = mebibytes.parse::<usize>().unwrap() * MIB;
+    let mut pipe = [0; 2];
+    // SAFETY: plain system calls; the array has room for two descriptors.
+    let child = unsafe {
+        libc::pipe(pipe.as_mut_ptr());
+        libc::fork()
+    };
+    if child == 0 {
+        fresh(size).unwrap().fill(1);
+        // SAFETY: plain system calls; the buffer is as long as is said.
+        unsafe {
+            libc::write(pipe[1], c"x".as_ptr().cast(), 1);
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let mut byte = 0u8;
+    // SAFETY: the buffer is as long as is said.
+    unsafe { libc::read(pipe[0], ptr::from_mut(&mut byte).cast(), 1) };
+    let memory = fresh(size / 2).unwrap();
+    memory[0] = 1;
+    let read = File::open("/dev/zero").and_then(|mut zeros| zeros.read(memory));
+    let mut status = 0;
+    // SAFETY: waits for a child of this process.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
+    let whole = read.is_ok_and(|read| read == size / 2);
+    println!("read: {whole}, child killed: {killed}");
+    ExitCode::SUCCESS
 }
 
 /// Start threads that wait until there can be no more.

@@ -217,8 +217,11 @@ pub(super) extern "C" fn kernel_trap(frame: &mut TrapFrame, vector: usize) {
         }
         if address < mm::layout::USER_END {
             if let Some(fixup) = mm::user_copy::fixup(frame.rip) {
-                if user_page_fault(address, frame.orig_rax).is_err() {
-                    frame.rip = fixup;
+                match user_page_fault(address, frame.orig_rax) {
+                    Ok(()) => {}
+                    // A program would wait here, too, until somebody else has been killed.
+                    Err(Fault::Oom) if task::oom::out_of_memory() => {}
+                    Err(_) => frame.rip = fixup,
                 }
                 return;
             }

@@ -371,6 +371,14 @@ pub fn drop_unused() {
     drop(slots);
 }
 
+/// A name of `inode` among those that were used not long ago.
+pub fn recent_name(inode: &Arc<dyn Inode>) -> Option<Arc<Dentry>> {
+    let ring = RING.lock();
+    let mut kept = ring.slots.iter().flatten();
+    kept.find(|dentry| dentry.inode().is_some_and(|i| Arc::ptr_eq(i, inode)))
+        .cloned()
+}
+
 /// Let the ring go of a dentry whose name has been removed, so that its inode can be freed.
 pub fn drop_gone(dentry: &Arc<Dentry>) {
     let found = {

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::perm::Who;
 use super::types::SetAttr;
@@ -146,8 +146,14 @@ pub struct File {
     flags: AtomicU32,
     offset: Mutex<u64>,
     id: u64,
-    flocked: AtomicBool,
+    /// What is to be done when it is gone.
+    farewell: AtomicU8,
 }
+
+/// A [`File`]'s end gives `flock` locks back.
+const FLOCKED: u8 = 1;
+/// A [`File`]'s end makes one writer less of its inode.
+const WRITES: u8 = 2;
 
 impl File {
     /// A description of `inode`, reached by `dentry`, on which `ops` acts (none: the inode
@@ -168,7 +174,7 @@ impl File {
             flags: AtomicU32::new(flags.0 & !OpenFlags::CLOEXEC.0),
             offset: Mutex::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            flocked: AtomicBool::new(false),
+            farewell: AtomicU8::new(0),
         })
     }
 
@@ -227,7 +233,28 @@ impl File {
 
     /// Remember that a `flock` lock belongs to this description, so that it is dropped with it.
     pub fn note_flock(&self) {
-        self.flocked.store(true, Ordering::Relaxed);
+        self.farewell.fetch_or(FLOCKED, Ordering::Relaxed);
+    }
+
+    /// Count this description, by which the file can be written, among its inode's writers: such a
+    /// file is not executed.
+    pub fn note_writer(&self) {
+        if let Some(writers) = self.inode.writers() {
+            writers.fetch_add(1, Ordering::Relaxed);
+            self.farewell.fetch_or(WRITES, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn take_leave(&self, farewell: u8) {
+        if farewell & FLOCKED != 0 {
+            super::lock::release_flock(self);
+        }
+        if farewell & WRITES != 0
+            && let Some(writers) = self.inode.writers()
+        {
+            writers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Read at the file's position and advance it. EBADF without read access, EISDIR.
@@ -394,8 +421,9 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
-        if self.flocked.load(Ordering::Relaxed) {
-            super::lock::release_flock(self);
+        let farewell = *self.farewell.get_mut();
+        if farewell != 0 {
+            self.take_leave(farewell);
         }
     }
 }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU32;
 
 use super::{DirEntry, FileOps, FileType, Metadata, OpenFlags, ReadBuf, SetAttr, StatFs, WriteBuf};
 use crate::errno::{Errno, KResult};
@@ -160,6 +161,11 @@ pub trait Inode: Send + Sync {
     /// Bring data (`data_only`: and only the metadata needed to find it) to the device and flush.
     fn sync(&self, _data_only: bool) -> KResult<()> {
         Ok(())
+    }
+
+    /// How many open descriptions may write to the file; `None`: it cannot be executed anyway.
+    fn writers(&self) -> Option<&AtomicU32> {
+        None
     }
 
     /// Called by `open`: special files and synthetic files give what reads and writes go to;

@@ -40,7 +40,7 @@ pub mod unix;
 pub use buf::{IoVec, ReadBuf, WriteBuf};
 pub use cache::reclaim;
 pub use context::FsContext;
-pub use dentry::{Dentry, drop_gone, drop_unused};
+pub use dentry::{Dentry, drop_gone, drop_unused, recent_name};
 pub use fdtable::{FdTable, MAX_FDS};
 pub use file::{File, FileOps, OpenFlags, open_dentry, open_files};
 pub use inode::{FileSystem, Inode};

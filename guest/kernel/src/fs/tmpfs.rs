@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cache::{self, PAGE, PageCache};
 use super::{
@@ -92,6 +92,7 @@ impl TmpFs {
             cache: PageCache::without_device(),
             entries: SpinLock::new(Entries::default()),
             target: target.to_vec(),
+            writers: AtomicU32::new(0),
         })
     }
 
@@ -170,6 +171,7 @@ pub struct TmpInode {
     cache: PageCache,
     entries: SpinLock<Entries>,
     target: Vec<u8>,
+    writers: AtomicU32,
 }
 
 impl TmpInode {
@@ -513,6 +515,10 @@ impl Inode for TmpInode {
             return Ok(None);
         }
         self.page_or_new(index).map(Some)
+    }
+
+    fn writers(&self) -> Option<&AtomicU32> {
+        Some(&self.writers)
     }
 
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {

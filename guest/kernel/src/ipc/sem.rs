@@ -2,14 +2,14 @@
 //!
 //! A call's operations are carried out together or not at all. Whoever cannot go on sleeps in the
 //! set's queue and tries anew after each change; adjustments that are to be undone at a process's end
-//! lie in the set, by process.
+//! lie in the set, by process, or by a number that processes share (CLONE_SYSVSEM).
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::perm::{READ, WRITE};
 use super::table::{Object, Table};
@@ -54,7 +54,7 @@ struct Semaphore {
 struct State {
     perm: Perm,
     semaphores: Vec<Semaphore>,
-    /// What is added when a process ends, by its number.
+    /// What is added when a process ends, by its number or that of its group.
     undo: BTreeMap<u32, Vec<i16>>,
     operated: i64,
     changed: i64,
@@ -70,6 +70,56 @@ pub struct Set {
 static SETS: Table<Set> = Table::new(MOST);
 /// Whether any process ever asked for an undo: exit need not look before.
 static UNDO_USED: AtomicBool = AtomicBool::new(false);
+
+/// Processes that share their adjustments, each with its group's number.
+static GROUPS: SpinLock<BTreeMap<u32, u32>> = SpinLock::new(BTreeMap::new());
+/// Whether there are groups: they are rare.
+static GROUPS_USED: AtomicBool = AtomicBool::new(false);
+
+/// The number of a process's adjustments.
+fn undo_key(pid: u32) -> u32 {
+    if !GROUPS_USED.load(Ordering::Relaxed) {
+        return pid;
+    }
+    GROUPS.lock().get(&pid).copied().unwrap_or(pid)
+}
+
+/// A child shares its parent's adjustments (CLONE_SYSVSEM): they are made when both have ended.
+pub fn share(parent: u32, child: u32) {
+    /// The first number of a group; no process has it.
+    const FIRST: u32 = 1 << 24;
+    static NEXT: AtomicU32 = AtomicU32::new(FIRST);
+    GROUPS_USED.store(true, Ordering::Relaxed);
+    let mut groups = GROUPS.lock();
+    let known = groups.get(&parent).copied();
+    let group = known.unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) | FIRST);
+    groups.insert(parent, group);
+    groups.insert(child, group);
+    drop(groups);
+    if known.is_some() || !UNDO_USED.load(Ordering::Relaxed) {
+        return;
+    }
+    // What the parent has had for itself becomes the group's.
+    for (_, set) in SETS.all() {
+        let mut state = set.state.lock();
+        if let Some(adjustments) = state.undo.remove(&parent) {
+            state.undo.insert(group, adjustments);
+        }
+    }
+}
+
+/// A process leaves its group, if it is in one: the number of the adjustments to make now.
+fn leave(pid: u32) -> Option<u32> {
+    if !GROUPS_USED.load(Ordering::Relaxed) {
+        return Some(pid);
+    }
+    let mut groups = GROUPS.lock();
+    let Some(group) = groups.remove(&pid) else {
+        return Some(pid);
+    };
+    let others = groups.values().any(|&other| other == group);
+    (!others).then_some(group)
+}
 
 impl Object for Set {
     fn perm(&self) -> Perm {
@@ -121,7 +171,7 @@ impl State {
             done += 1;
         }
         if result.is_ok() {
-            result = self.note_undo(operations, pid).map_err(fault);
+            result = self.note_undo(operations, undo_key(pid)).map_err(fault);
         }
         if result.is_err() {
             for operation in &operations[..done] {
@@ -136,13 +186,13 @@ impl State {
         Ok(())
     }
 
-    fn note_undo(&mut self, operations: &[Operation], pid: u32) -> KResult<()> {
+    fn note_undo(&mut self, operations: &[Operation], key: u32) -> KResult<()> {
         let wanted = |o: &&Operation| o.flags & UNDO != 0 && o.change != 0;
         if operations.iter().find(wanted).is_none() {
             return Ok(());
         }
         let count = self.semaphores.len();
-        let mut adjustments = match self.undo.get(&pid) {
+        let mut adjustments = match self.undo.get(&key) {
             Some(known) => known.clone(),
             None => alloc::vec![0; count],
         };
@@ -151,7 +201,7 @@ impl State {
             *place = place.checked_sub(operation.change).ok_or(Errno::ERANGE)?;
         }
         UNDO_USED.store(true, Ordering::Relaxed);
-        self.undo.insert(pid, adjustments);
+        self.undo.insert(key, adjustments);
         Ok(())
     }
 
@@ -246,12 +296,15 @@ pub fn operate(id: usize, operations: &[Operation], deadline: Option<u64>) -> KR
 
 /// The end of a process: its adjustments are made.
 pub fn exit(pid: u32) {
+    let Some(key) = leave(pid) else {
+        return;
+    };
     if !UNDO_USED.load(Ordering::Relaxed) {
         return;
     }
     for (_, set) in SETS.all() {
         let mut state = set.state.lock();
-        let Some(adjustments) = state.undo.remove(&pid) else {
+        let Some(adjustments) = state.undo.remove(&key) else {
             continue;
         };
         for (semaphore, adjustment) in state.semaphores.iter_mut().zip(&adjustments) {

@@ -309,6 +309,9 @@ impl Inner {
             return Err(Errno::ENOMEM);
         }
         self.check_limit(new - old)?;
+        if self.lock_future {
+            self.check_lock((new - old) / PAGE)?;
+        }
         self.insert(Area {
             start: old,
             end: new,

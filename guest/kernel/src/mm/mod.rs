@@ -20,6 +20,7 @@ mod fault;
 pub mod frame;
 pub mod heap;
 pub mod layout;
+mod lock;
 pub mod mmio;
 pub mod random;
 pub mod reclaim;

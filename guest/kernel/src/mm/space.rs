@@ -227,8 +227,8 @@ impl AddressSpace {
     /// Maps `len` bytes; the address of the mapping.
     ///
     /// # Errors
-    /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `ENOMEM`: no room, over
-    /// a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
+    /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `EAGAIN`: memory is locked as
+    /// it comes, and this would be too much. `ENOMEM`: no room, over a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
     /// something is there. `EPERM`: a fixed address below [`USER_START`]. `EACCES`: writable and
     /// shared, but the file is not open for writing.
     pub fn map(
@@ -294,6 +294,9 @@ impl AddressSpace {
         };
         inner.check_limit(len)?;
         let locked = inner.lock_future;
+        if locked {
+            inner.check_lock(len / PAGE).map_err(|_| Errno::EAGAIN)?;
+        }
         inner.insert(Area {
             start,
             end: start + len,
@@ -377,24 +380,6 @@ impl AddressSpace {
                 .collect()
         };
         files.iter().try_for_each(|inode| inode.sync(true))
-    }
-
-    /// `mlock`, `munlock`: keeps the pages of a range in memory from when they come, or lets them go.
-    /// `ENOMEM`: part of the range is not mapped.
-    pub fn set_locked(&self, address: usize, len: usize, locked: bool) -> KResult<()> {
-        let end = check_range(address, len)?;
-        let mut inner = self.inner.lock();
-        inner.mark(address, end, |area| area.locked = locked)
-    }
-
-    /// `mlockall`, `munlockall`: the same for all areas there are and, with `future`, will be.
-    pub fn set_all_locked(&self, current: bool, future: bool) {
-        let mut inner = self.inner.lock();
-        inner.lock_future = future;
-        if current || !future {
-            let areas = inner.areas.iter_mut();
-            areas.for_each(|area| area.locked = current);
-        }
     }
 
     /// Touches the pages of a range (`MAP_POPULATE`, `MAP_LOCKED`); what cannot be had is left to
@@ -536,6 +521,28 @@ impl AddressSpace {
     pub fn claim(&self) -> usize {
         let inner = self.inner.lock();
         inner.resident + inner.swapped
+    }
+
+    /// Unmaps all private memory of programs that have been killed. False: there was none, or the
+    /// address space is in use just now. Whoever is still in a system call gets EFAULT.
+    pub fn reap(&self) -> bool {
+        let Some(mut inner) = self.inner.try_lock() else {
+            return false;
+        };
+        let before = inner.resident + inner.swapped;
+        let mut at = 0;
+        while let Some((start, end)) = inner.areas[inner.position(at)..]
+            .iter()
+            .find(|area| !area.shared)
+            .map(|area| (area.start, area.end))
+        {
+            // A whole area: nothing is to be allocated.
+            if inner.unmap(start, end).is_err() {
+                break;
+            }
+            at = end;
+        }
+        inner.resident + inner.swapped < before
     }
 
     /// gpa of the root table.

@@ -117,8 +117,15 @@ fn map(
         Some(addr)
     };
     let at = space.map(hint, fixed, len, prot, kind)?;
-    if flags & MAP_LOCKED != 0 {
-        space.set_locked(at, len, true)?;
+    if flags & MAP_LOCKED != 0
+        && let Err(error) = space.set_locked(at, len, true)
+    {
+        space.unmap(at, len)?;
+        return Err(if error == Errno::ENOMEM {
+            Errno::EAGAIN
+        } else {
+            error
+        });
     }
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         space.populate(at, len);
@@ -250,7 +257,7 @@ pub fn sys_mlockall(flags: usize) -> KResult<usize> {
     }
     let current = flags & MCL_CURRENT != 0;
     let space = space()?;
-    space.set_all_locked(current, flags & MCL_FUTURE != 0);
+    space.set_all_locked(current, flags & MCL_FUTURE != 0)?;
     if current && flags & MCL_ONFAULT == 0 {
         for area in space.areas() {
             space.populate(area.start, area.end - area.start);
@@ -261,7 +268,7 @@ pub fn sys_mlockall(flags: usize) -> KResult<usize> {
 
 /// `munlockall(2)`
 pub fn sys_munlockall() -> KResult<usize> {
-    space()?.set_all_locked(false, false);
+    space()?.set_all_locked(false, false)?;
     Ok(0)
 }
 

@@ -103,7 +103,11 @@ pub fn open_file(dirfd: i32, path: &[u8], flags: OpenFlags, mode: u32) -> KResul
             inode.truncate(0)?;
         }
     }
-    open_dentry(dentry, kept(flags))
+    let file = open_dentry(dentry, kept(flags))?;
+    if flags.writable() && kind == FileType::Regular {
+        file.note_writer();
+    }
+    Ok(file)
 }
 
 /// The flags that a description remembers.

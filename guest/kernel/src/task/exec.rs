@@ -58,6 +58,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     let mut scripts = 0;
     let elf = loop {
         let inode = request.file.expect_inode()?.clone();
+        check_not_written(&inode)?;
         let len = read_start(&inode, &mut start)?;
         if !start[..len].starts_with(b"#!") {
             break Elf::parse(&inode, &start[..len])?;
@@ -141,6 +142,15 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     Ok(())
 }
 
+/// ETXTBSY: somebody has the file open for writing.
+fn check_not_written(inode: &Arc<dyn Inode>) -> KResult<()> {
+    let writers = inode.writers().map_or(0, |n| n.load(Ordering::Relaxed));
+    if writers > 0 {
+        return Err(Errno::ETXTBSY);
+    }
+    Ok(())
+}
+
 fn read_start(inode: &Arc<dyn Inode>, start: &mut [u8; START]) -> KResult<usize> {
     let mut len = 0;
     while len < START {
@@ -197,6 +207,7 @@ fn interpret(request: &mut Request, start: &[u8]) -> KResult<()> {
 fn parse_interpreter(name: &[u8]) -> KResult<Elf> {
     let file = path::lookup_exec(AT_FDCWD, name, Lookup::Follow)?;
     let inode = file.expect_inode()?.clone();
+    check_not_written(&inode)?;
     let mut start = [0; START];
     let len = read_start(&inode, &mut start)?;
     Elf::parse(&inode, &start[..len])

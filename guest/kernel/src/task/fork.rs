@@ -38,6 +38,8 @@ pub const CLONE_VFORK: u64 = 0x4000;
 pub const CLONE_PARENT: u64 = 0x8000;
 /// A thread of the same process.
 pub const CLONE_THREAD: u64 = 0x1_0000;
+/// Share the adjustments of semaphores.
+pub const CLONE_SYSVSEM: u64 = 0x4_0000;
 /// Set the child's FS base.
 pub const CLONE_SETTLS: u64 = 0x8_0000;
 /// Store the child's number in the parent's memory.
@@ -209,6 +211,9 @@ pub fn clone(frame: &TrapFrame, args: &CloneArgs) -> KResult<usize> {
             drop(file);
         }
         return Err(errno);
+    }
+    if flags & CLONE_SYSVSEM != 0 && !thread {
+        crate::ipc::sem::share(me.process.pid(), process.pid());
     }
     let event = if me.is_traced() {
         ptrace::follow_child(me, &child, args)

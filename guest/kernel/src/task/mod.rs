@@ -24,6 +24,7 @@ pub mod futex;
 pub mod futex_pi;
 pub mod kstack;
 pub mod loadavg;
+pub mod mapped;
 pub mod oom;
 pub mod pidfd;
 mod process;

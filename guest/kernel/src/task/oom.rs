@@ -1,51 +1,108 @@
-//! What happens when a page fault finds no memory.
+//! What happens when a page fault finds no memory, in a program or in a copy that a system call makes.
 
 use super::current_process;
 use super::process::Process;
 use super::signal::{self, SIGKILL, SigInfo};
 use super::table::all_processes;
 use crate::mm;
-use crate::sched;
+use crate::sync::WaitQueue;
+use crate::time;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-/// End the process with the largest claim on memory, and let it run so that it ends. The caller's
-/// program then tries again.
-pub fn out_of_memory() {
+/// How long others get the processor, to die, before memory is asked for again.
+const PAUSE_NS: u64 = 1_000_000;
+/// Pauses in which those who are dying give nothing back before another one is killed.
+const PATIENCE: u32 = 200;
+
+/// Pauses in a row that have gained nothing.
+static BARREN: AtomicU32 = AtomicU32::new(0);
+/// Where the pauses are spent. Nobody wakes it.
+static PAUSE: WaitQueue = WaitQueue::new();
+
+/// Ends the process with the largest claim on memory, and lets it run so that it ends; false: there is
+/// none, or it is the running one. Otherwise the caller tries again.
+///
+/// Whoever is killed may wait for a lock that the caller holds. So the memory of a program that has
+/// been killed is taken from it before it has died.
+pub fn out_of_memory() -> bool {
+    if current_process().is_exiting() {
+        return false;
+    }
     let processes = all_processes();
-    let dying = processes.iter().any(|p| !p.is_dead() && p.is_exiting());
-    if !dying {
-        match largest(&processes) {
-            Some(victim) => {
-                let comm = victim.first_thread().map(|t| t.comm());
-                let (name, len) = comm.unwrap_or(([0; super::COMM_LEN], 0));
-                let usage = victim.space().map(|space| space.usage());
-                let (resident, swapped) = usage.map_or((0, 0), |u| (u.resident, u.swapped));
-                klog!(
-                    "out of memory: process {} ({}) is killed: {} KiB in memory, {} KiB in swap, \
-                     {} KiB of swap free",
-                    victim.pid(),
-                    core::str::from_utf8(&name[..len]).unwrap_or("?"),
-                    resident * 4,
-                    swapped * 4,
-                    mm::swap::free_pages() * 4,
-                );
-                mm::stat::OOM_KILLS.add_one();
-                // SIGKILL needs no room in a queue.
-                let _ = signal::send_to_process(&victim, SigInfo::kernel(SIGKILL));
-            }
-            None => super::exit::exit_group(SIGKILL),
+    let mut dying = false;
+    let mut gained = false;
+    for process in processes.iter().filter(|p| !p.is_dead() && p.is_exiting()) {
+        dying = true;
+        gained |= reap(process, &processes);
+    }
+    if gained {
+        BARREN.store(0, Ordering::Relaxed);
+        return true;
+    }
+    if !dying || BARREN.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
+        BARREN.store(0, Ordering::Relaxed);
+        let Some(victim) = largest(&processes) else {
+            return false;
+        };
+        kill(&victim);
+        if current_process().is_exiting() {
+            return false;
         }
     }
-    if !current_process().is_exiting() {
-        sched::yield_now();
+    drop(processes);
+    // A signal ends the pause, and the next one: the processor goes to others all the same.
+    if PAUSE
+        .wait_deadline(Some(time::now_ns() + PAUSE_NS), || None::<()>)
+        .is_err()
+    {
+        crate::sched::yield_now();
     }
+    !current_process().is_exiting()
 }
 
-/// The process with the largest claim, the first one excepted.
+fn kill(victim: &Arc<Process>) {
+    let comm = victim.first_thread().map(|t| t.comm());
+    let (name, len) = comm.unwrap_or(([0; super::COMM_LEN], 0));
+    let usage = victim.space().map(|space| space.usage());
+    let (resident, swapped) = usage.map_or((0, 0), |u| (u.resident, u.swapped));
+    klog!(
+        "out of memory: process {} ({}) is killed: {} KiB in memory, {} KiB in swap, \
+         {} KiB of swap free",
+        victim.pid(),
+        core::str::from_utf8(&name[..len]).unwrap_or("?"),
+        resident * 4,
+        swapped * 4,
+        mm::swap::free_pages() * 4,
+    );
+    mm::stat::OOM_KILLS.add_one();
+    // SIGKILL needs no room in a queue.
+    let _ = signal::send_to_process(victim, SigInfo::kernel(SIGKILL));
+}
+
+/// Takes the private memory of a process away that SIGKILL ends, unless somebody shares it who lives
+/// on. True: something was gained.
+fn reap(process: &Arc<Process>, all: &[Arc<Process>]) -> bool {
+    if process.signals.lock().exiting != Some(SIGKILL) {
+        // It may be writing a core image.
+        return false;
+    }
+    let Some(space) = process.space() else {
+        return false;
+    };
+    let shared = all
+        .iter()
+        .filter(|other| !other.is_exiting())
+        .filter_map(|other| other.space())
+        .any(|other| Arc::ptr_eq(&other, &space));
+    !shared && space.reap()
+}
+
+/// The process with the largest claim, the first one and those that are dying excepted.
 fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
     processes
         .iter()
-        .filter(|p| p.pid() > 1 && !p.is_dead())
+        .filter(|p| p.pid() > 1 && !p.is_exiting())
         .filter_map(|p| Some((claim(p)?, p)))
         .max_by_key(|(pages, _)| *pages)
         .map(|(_, p)| p.clone())

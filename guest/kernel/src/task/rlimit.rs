@@ -67,6 +67,15 @@ pub fn file_room(offset: u64) -> KResult<u64> {
     Ok(limit - offset)
 }
 
+/// How many bytes of memory the running process may lock (RLIMIT_MEMLOCK); root: any number.
+pub fn lockable_bytes() -> usize {
+    let process = task::current_process();
+    if process.creds.lock().is_privileged() {
+        return usize::MAX;
+    }
+    usize::try_from(process.rlimit(Resource::LockedMemory)).unwrap_or(usize::MAX)
+}
+
 /// All limits of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct RLimits([RLimit; COUNT]);

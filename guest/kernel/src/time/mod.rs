@@ -60,7 +60,16 @@ pub const fn ns_to_ticks(ns: u64) -> u64 {
     ns / (SECOND / TICKS_PER_SECOND)
 }
 
+/// Timer interrupts since boot.
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
+/// Timer interrupts since boot.
+pub fn timer_interrupts() -> u64 {
+    TICKS.load(Ordering::Relaxed)
+}
+
 /// The timer interrupt: do what is due. `running`: what it interrupted.
 pub fn tick(running: account::Running) {
+    TICKS.fetch_add(1, Ordering::Relaxed);
     timer::fired(running);
 }

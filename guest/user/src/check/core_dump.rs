@@ -1,6 +1,8 @@
 //! Core images.
 
 use crate::frame::child::{Exit, fork, in_child};
+use crate::frame::descriptor::Fd;
+use crate::frame::mapping::{Mapping, PAGE};
 use crate::frame::report::{exit, need_root};
 use crate::frame::scratch::Scratch;
 use libc::*;
@@ -10,6 +12,7 @@ tests!(
     undumpable_process_leaves_no_image;
     guest:
     image_is_an_elf_file_of_the_process,
+    image_names_the_mapped_files,
     image_holds_every_thread,
     image_holds_what_the_process_wrote,
     image_is_readable_by_its_user_alone,
@@ -123,6 +126,23 @@ fn image_is_an_elf_file_of_the_process() {
     for kind in [2, 3, 6, 0x5349_4749, 0x4649_4c45] {
         assert!(notes.iter().any(|note| note.0 == kind), "note {kind:#x}");
     }
+}
+
+fn image_names_the_mapped_files() {
+    const NT_FILE: u64 = 0x4649_4c45;
+    let scratch = Scratch::new();
+    let file = Fd::open(&scratch.file("mapped", [1; PAGE]), O_RDONLY);
+    let memory = Mapping::new(PAGE, PROT_READ, MAP_PRIVATE, file.0, 0).unwrap();
+    let image = image_of(&scratch, || {});
+    let notes = notes(&image);
+    let (_, files) = *notes.iter().find(|note| note.0 == NT_FILE).unwrap();
+    let count = number(files, 0, 8) as usize;
+    let names = files[16 + 24 * count..].split(|&byte| byte == 0);
+    let mut found = (0..count).zip(names).filter(|&(n, name)| {
+        let start = number(files, 16 + 24 * n, 8);
+        start == memory.at as u64 && name.ends_with(b"/mapped")
+    });
+    assert!(found.next().is_some());
 }
 
 fn image_holds_every_thread() {

@@ -20,7 +20,9 @@ tests!(
     segment_whose_size_wraps_is_an_error,
     segment_at_a_kernel_address_is_an_error,
     entry_outside_of_all_segments_faults,
-    any_flipped_header_byte_leaves_the_kernel_well,
+    any_flipped_header_byte_leaves_the_kernel_well;
+    // Linux lets the later segment hide the earlier one.
+    guest: segments_that_overlap_are_enoexec,
 );
 
 /// Where the program is loaded.
@@ -184,6 +186,23 @@ fn segment_whose_size_wraps_is_an_error() {
     let mut image = Image::new();
     image.put64(104, u64::MAX - 100);
     assert_ne!(image.run(), Exit::Code(42));
+}
+
+/// With a second segment of the same size at `address`.
+fn two_segments(address: u64) -> Image {
+    let mut image = Image::new();
+    image.put16(56, 2);
+    let first = image.0[64..64 + 56].to_vec();
+    image.0[64 + 56..CODE].copy_from_slice(&first);
+    image.put64(64 + 56 + 16, address);
+    image.put64(64 + 56 + 24, address);
+    image
+}
+
+fn segments_that_overlap_are_enoexec() {
+    assert_eq!(two_segments(BASE + 0x1000).run(), Exit::Code(42));
+    assert_eq!(two_segments(BASE).error(), ENOEXEC);
+    assert_eq!(two_segments(BASE - 0x1000).error(), ENOEXEC);
 }
 
 fn segment_at_a_kernel_address_is_an_error() {

@@ -38,6 +38,7 @@ tests!(
     empty_file_is_enoexec,
     set_user_id_program_runs_as_its_owner,
     execveat_runs_an_open_file,
+    program_open_for_writing_cannot_be_run,
     running_program_cannot_be_written,
 );
 
@@ -295,6 +296,24 @@ fn execveat_runs_an_open_file() {
     });
     assert_eq!(end, Exit::Code(0));
     assert!(text.contains("exec::execveat_runs_an_open_file\n"));
+}
+
+fn program_open_for_writing_cannot_be_run() {
+    let scratch = Scratch::new();
+    let program = executable(&scratch, std::fs::read("/proc/self/exe").unwrap());
+    let writer = Fd::open(&program, O_WRONLY);
+    assert_eq!(execution_error(&program), ETXTBSY);
+    let script = scratch.file("script", format!("#!{}\n", program.to_str().unwrap()));
+    ok!(SYS_chmod, script.as_c_str(), 0o755);
+    assert_eq!(execution_error(&script), ETXTBSY);
+    // A copy of the descriptor writes, too; readers do not matter.
+    let copy = Fd::new(ok!(SYS_dup, writer.0));
+    drop(writer);
+    assert_eq!(execution_error(&program), ETXTBSY);
+    drop(copy);
+    let _reader = Fd::open(&program, O_RDONLY);
+    let child = fork(|| drop(execute(&program, &["x", "--as", "arguments"], &[])));
+    assert_eq!(child.wait(), Exit::Code(0));
 }
 
 fn running_program_cannot_be_written() {

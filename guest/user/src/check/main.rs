@@ -39,6 +39,7 @@ mod pipe;
 mod poll;
 mod prctl;
 mod proc;
+mod proc_mem;
 mod process;
 mod ptrace;
 mod remap;

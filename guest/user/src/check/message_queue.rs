@@ -3,6 +3,7 @@
 use crate::frame::child::{Exit, fork, isolated};
 use crate::frame::descriptor::Fd;
 use crate::frame::plain::zeroed;
+use crate::frame::report::need_root;
 use crate::frame::signals::{block, caught, record, unblock};
 use crate::frame::state::wait_until_asleep;
 use libc::*;
@@ -309,6 +310,7 @@ fn access_mode_is_kept_to() {
 }
 
 fn permissions_of_other_users_are_checked() {
+    need_root();
     let queue = Queue::new(2, 0);
     isolated(|| {
         ok!(SYS_setresgid, 1000, 1000, 1000);

@@ -2,6 +2,8 @@
 
 use crate::frame::child::{Child, Exit, fork};
 use crate::frame::descriptor::{Fd, pipe};
+use crate::frame::mapping::{Mapping, PAGE};
+use crate::frame::report::need_root;
 use crate::frame::scratch::Scratch;
 use crate::frame::signals::{block, dispose, record};
 use crate::frame::state::{wait_until, wait_until_asleep};
@@ -20,6 +22,9 @@ tests!(
     status_counts_the_threads,
     limits_show_a_limit_that_was_set,
     maps_show_a_mapping_of_a_file,
+    maps_name_the_mapped_files,
+    interrupts_name_the_timer,
+    every_file_of_the_machine_says_something,
     task_lists_the_threads,
     syscall_of_a_sleeper_is_its_call,
     self_is_the_reader,
@@ -111,6 +116,7 @@ fn fd_lists_the_open_descriptors() {
 }
 
 fn status_tells_users_and_groups() {
+    need_root();
     let child = fork(|| {
         ok!(SYS_setgroups, 1, &7u32);
         ok!(SYS_setresgid, 10, 11, 12);
@@ -159,6 +165,58 @@ fn maps_show_a_mapping_of_a_file() {
     let line = text.lines().find(|line| line.starts_with(&start)).unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
     assert_eq!(words[1..3], ["r--p", "00001000"]);
+}
+
+fn maps_name_the_mapped_files() {
+    let scratch = Scratch::new();
+    let file = Fd::open(&scratch.file("mapped", [1; PAGE]), O_RDONLY);
+    let memory = Mapping::new(PAGE, PROT_READ, MAP_PRIVATE, file.0, 0).unwrap();
+    // Whether it is still open or not.
+    let expected = format!("{:x}-{:x} r--p", memory.at, memory.at + PAGE);
+    let path = scratch.path().join("mapped");
+    for fd in [Some(file), None] {
+        let text = read_to_string("/proc/self/maps").unwrap();
+        let line = text.lines().find(|line| line.starts_with(&expected));
+        assert!(line.expect("the area").ends_with(path.to_str().unwrap()));
+        drop(fd);
+    }
+}
+
+fn interrupts_name_the_timer() {
+    let count = || -> u64 {
+        let text = read_to_string("/proc/interrupts").unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("LOC:"));
+        let numbers = line.expect("the local timer").split_whitespace();
+        numbers.map_while(|word| word.parse::<u64>().ok()).sum()
+    };
+    let before = count();
+    let time = timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    ok!(SYS_nanosleep, &time, 0);
+    assert!(count() > before);
+}
+
+fn every_file_of_the_machine_says_something() {
+    let names = [
+        "meminfo",
+        "vmstat",
+        "stat",
+        "uptime",
+        "loadavg",
+        "mounts",
+        "filesystems",
+    ];
+    for name in names.iter().chain(&["interrupts", "buddyinfo", "cpuinfo"]) {
+        let text = read_to_string(format!("/proc/{name}")).unwrap();
+        assert!(text.ends_with('\n'), "{name}: {text:?}");
+    }
+    let text = read_to_string("/proc/buddyinfo").unwrap();
+    let blocks = text.split_whitespace().skip(4);
+    assert!(blocks.filter_map(|word| word.parse::<u32>().ok()).count() >= 11);
 }
 
 fn task_lists_the_threads() {

@@ -42,6 +42,7 @@ areas!(
     poll,
     prctl,
     proc,
+    proc_mem,
     process,
     ptrace,
     remap,

@@ -2,6 +2,7 @@
 
 use crate::frame::call::Errno;
 use crate::frame::child::{Exit, fork, in_child, isolated};
+use crate::frame::mapping::{Mapping, PAGE, RW};
 use crate::frame::program::output_of_role;
 use crate::frame::report::{exit, need_root};
 use crate::frame::scratch::Scratch;
@@ -23,6 +24,9 @@ tests!(
     stack_beyond_its_limit_is_sigsegv,
     processes_of_a_user_end_at_the_limit,
     queued_signals_end_at_the_limit,
+    locked_memory_ends_at_the_limit,
+    no_memory_can_be_locked_with_a_limit_of_zero,
+    memory_locked_as_it_comes_ends_at_the_limit,
 );
 
 type Limit = [u64; 2];
@@ -43,6 +47,7 @@ const ADDRESS_SPACE: u32 = RLIMIT_AS as u32;
 const DATA: u32 = RLIMIT_DATA as u32;
 const STACK: u32 = RLIMIT_STACK as u32;
 const PROCESSES: u32 = RLIMIT_NPROC as u32;
+const LOCKED: u32 = RLIMIT_MEMLOCK as u32;
 const SIGNALS: u32 = RLIMIT_SIGPENDING as u32;
 
 fn soft_limit_above_the_hard_one_is_einval() {
@@ -225,5 +230,61 @@ fn queued_signals_end_at_the_limit() {
         assert_eq!(send(), Err(Errno(EAGAIN)));
         // A signal by kill is sent all the same.
         ok!(SYS_kill, pid, SIGUSR1);
+    });
+}
+
+/// In a child that is not root and may lock so many pages.
+fn with_lockable(pages: usize, body: impl FnOnce()) {
+    isolated(|| {
+        let bytes = (pages * PAGE) as u64;
+        assert_eq!(set(LOCKED, [bytes, bytes]), Ok(0));
+        if ok!(SYS_geteuid) == 0 {
+            ok!(SYS_setresuid, 1234, 1234, 1234);
+        }
+        body();
+    });
+}
+
+fn locked_memory_ends_at_the_limit() {
+    const MAP_LOCKED: i32 = 0x2000;
+    with_lockable(4, || {
+        let memory = Mapping::anonymous(8);
+        fails!(ENOMEM, SYS_mlock, memory.at, 5 * PAGE);
+        ok!(SYS_mlock, memory.at, 4 * PAGE);
+        // What is locked already does not count twice.
+        ok!(SYS_mlock, memory.at, 4 * PAGE);
+        fails!(ENOMEM, SYS_mlock, memory.at + 4 * PAGE, PAGE);
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED;
+        assert_eq!(
+            Mapping::new(PAGE, RW, flags, -1, 0).err(),
+            Some(Errno(EAGAIN))
+        );
+        ok!(SYS_munlock, memory.at, PAGE);
+        assert!(Mapping::new(PAGE, RW, flags, -1, 0).is_ok());
+        fails!(ENOMEM, SYS_mlockall, MCL_CURRENT);
+    });
+}
+
+fn no_memory_can_be_locked_with_a_limit_of_zero() {
+    with_lockable(0, || {
+        let memory = Mapping::anonymous(1);
+        fails!(EPERM, SYS_mlock, memory.at, PAGE);
+        fails!(EPERM, SYS_mlockall, MCL_CURRENT);
+        ok!(SYS_munlock, memory.at, PAGE);
+    });
+}
+
+fn memory_locked_as_it_comes_ends_at_the_limit() {
+    with_lockable(4, || {
+        ok!(SYS_mlockall, MCL_FUTURE);
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+        let memory = Mapping::new(4 * PAGE, RW, flags, -1, 0).unwrap();
+        assert_eq!(
+            Mapping::new(PAGE, RW, flags, -1, 0).err(),
+            Some(Errno(EAGAIN))
+        );
+        drop(memory);
+        assert!(Mapping::new(PAGE, RW, flags, -1, 0).is_ok());
+        ok!(SYS_munlockall);
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::frame::child::{Exit, fork, isolated};
 use crate::frame::plain::zeroed;
+use crate::frame::report::need_root;
 use crate::frame::signals::record;
 use crate::frame::state::wait_until_asleep;
 use libc::*;
@@ -28,6 +29,7 @@ tests!(
     semtimedop_times_out,
     sleepers_are_counted,
     undo_is_done_when_the_process_ends,
+    shared_undo_is_done_when_the_last_process_has_ended,
     undo_is_forgotten_when_the_value_is_set,
     value_above_the_largest_is_erange,
     unknown_semaphore_number_is_efbig,
@@ -209,6 +211,7 @@ fn larger_request_than_the_segment_is_einval() {
 }
 
 fn segment_of_another_user_is_eacces() {
+    need_root();
     let segment = segment(PAGE);
     isolated(|| {
         ok!(SYS_setresgid, 1000, 1000, 1000);
@@ -312,6 +315,24 @@ fn undo_is_done_when_the_process_ends() {
         assert_eq!(value(&set, 0), 2);
     });
     assert_eq!(value(&set, 0), 5);
+}
+
+fn shared_undo_is_done_when_the_last_process_has_ended() {
+    let set = semaphores(1);
+    change(&set, 0, 9, 0);
+    isolated(|| {
+        change(&set, 0, -1, SEM_UNDO);
+        let flags = CLONE_SYSVSEM | SIGCHLD;
+        let pid = ok!(SYS_clone, flags, 0, 0, 0, 0);
+        if pid == 0 {
+            change(&set, 0, -2, SEM_UNDO);
+            crate::frame::report::exit(0);
+        }
+        ok!(SYS_wait4, pid, 0, 0, 0);
+        assert_eq!(value(&set, 0), 6);
+        change(&set, 0, -4, SEM_UNDO);
+    });
+    assert_eq!(value(&set, 0), 9);
 }
 
 fn undo_is_forgotten_when_the_value_is_set() {

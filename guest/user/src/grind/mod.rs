@@ -38,6 +38,11 @@ use shared::{Board, MOST_WORKERS};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it may take to die.
 const DEATH: Duration = Duration::from_secs(60);
+/// A process may spend this part of the time on signals that interrupt its sleeps: there are some
+/// children and threads beside each worker.
+const NUDGED_PART: u64 = 60;
+/// No sleep is interrupted more often than this, in microseconds.
+const SHORTEST_NUDGE: u64 = 8_000;
 /// Frames that may be missing at the end: tables that the kernel has made larger.
 const SLACK: i64 = 16;
 /// Bytes of small objects that may be more at the end.
@@ -133,8 +138,14 @@ impl Supervisor {
             libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
             libc::setpriority(libc::PRIO_PROCESS, 0, -20);
         }
+        let board = Board::new()?;
+        let nudge = signal_cost() * NUDGED_PART * options.processes as u64;
+        board.nudge.store(
+            nudge.max(SHORTEST_NUDGE),
+            std::sync::atomic::Ordering::Relaxed,
+        );
         Ok(Supervisor {
-            board: Board::new()?,
+            board,
             seats: Vec::new(),
             seed: options.seed,
             before: facts::processes(),
@@ -356,6 +367,22 @@ impl Supervisor {
             ));
         }
     }
+}
+
+/// What a signal that is caught costs on this machine, in microseconds. Where the kernel is emulated it
+/// is a thousand times what it is elsewhere, and workers that are interrupted too often do nothing else.
+fn signal_cost() -> u64 {
+    const SIGNALS: u64 = 16;
+    // SAFETY: integers and a pointer, for which zero is valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = worker::handler_address();
+    // SAFETY: the handler does nothing and may be called at any time.
+    unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) };
+    let started = Instant::now();
+    for _ in 0..SIGNALS {
+        let _ = sys::kill(sys::getpid(), libc::SIGUSR1);
+    }
+    started.elapsed().as_micros() as u64 / SIGNALS
 }
 
 /// Removes everything that workers may have left behind: mounts, files, queues, System V objects.

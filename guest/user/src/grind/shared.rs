@@ -24,6 +24,8 @@ pub struct Slot {
 
 /// The shared memory.
 pub struct Board {
+    /// How often a sleep is interrupted, in microseconds.
+    pub nudge: AtomicU64,
     /// One for each worker.
     pub slots: [Slot; MOST_WORKERS],
 }

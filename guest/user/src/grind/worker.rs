@@ -13,8 +13,6 @@ const CALLS_OF_WORKER: usize = 3000;
 const CALLS_OF_CHILD: usize = 60;
 /// Calls of a thread.
 const CALLS_OF_THREAD: usize = 40;
-/// How often a sleep is interrupted, in microseconds.
-const NUDGE: usize = 8_000;
 /// Users of the workers that are not root.
 const FIRST_USER: usize = 2000;
 
@@ -23,6 +21,8 @@ pub struct Worker {
     /// Makes arguments.
     pub maker: Maker,
     slot: &'static Slot,
+    /// How often a sleep is interrupted, in microseconds.
+    nudge: usize,
     child: bool,
 }
 
@@ -67,6 +67,7 @@ pub fn run(board: &'static Board, index: usize, seed: u64, directory: &std::ffi:
     let mut worker = Worker {
         maker,
         slot,
+        nudge: board.nudge.load(Ordering::Relaxed) as usize,
         child: false,
     };
     worker.interrupt_sleeps();
@@ -137,6 +138,7 @@ pub extern "C" fn clone_body(seed: usize) -> ! {
         let mut worker = Worker {
             maker,
             slot,
+            nudge: 0,
             child: true,
         };
         worker.run_calls(CALLS_OF_THREAD);
@@ -171,7 +173,7 @@ impl Worker {
 
     /// A signal again and again, so that no sleep is for ever.
     fn interrupt_sleeps(&self) {
-        let interval = [0usize, NUDGE, 0, NUDGE];
+        let interval = [0, self.nudge, 0, self.nudge];
         // SAFETY: the interval is valid.
         unsafe {
             let at = interval.as_ptr() as usize;

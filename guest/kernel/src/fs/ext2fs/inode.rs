@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use gnomon_ext2::{Error, Ext2, FileKind, InodeNumber, NewInode};
 
@@ -40,6 +40,7 @@ pub struct Ext2Inode {
     pub(super) cache: PageCache,
     /// The page after the last one that was read: reading in order is recognised by it.
     pub(super) next_page: AtomicU64,
+    writers: AtomicU32,
 }
 
 impl Drop for Ext2Inode {
@@ -65,6 +66,7 @@ impl Ext2Inode {
             fill: Mutex::new(()),
             cache: PageCache::new(),
             next_page: AtomicU64::new(0),
+            writers: AtomicU32::new(0),
         }
     }
 
@@ -451,6 +453,10 @@ impl Inode for Ext2Inode {
             self.write_back()?;
         }
         self.fs.lock().commit().map_err(errno)
+    }
+
+    fn writers(&self) -> Option<&AtomicU32> {
+        Some(&self.writers)
     }
 
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {

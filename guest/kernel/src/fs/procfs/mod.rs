@@ -4,6 +4,7 @@
 //! opened. Inodes are small descriptions of what they stand for ([`Node`]).
 
 mod ipc;
+mod memory;
 mod process;
 mod state;
 mod system;
@@ -47,6 +48,8 @@ enum Node {
     ProcessFile(u32, &'static process::Entry),
     /// `/proc/PID/exe`, `cwd`, `root`.
     ProcessLink(u32, process::Link),
+    /// `/proc/PID/mem`.
+    Memory(u32),
     /// `/proc/PID/fd`.
     Fds(u32),
     /// `/proc/PID/fd/N`.
@@ -140,6 +143,7 @@ impl ProcInode {
             Node::ProcessLink(pid, link) => u64::from(pid) << 32 | (2 + link as u64),
             Node::Fds(pid) => u64::from(pid) << 32 | 8,
             Node::Tasks(pid) => u64::from(pid) << 32 | 9,
+            Node::Memory(pid) => u64::from(pid) << 32 | 11,
             Node::Fd(pid, fd) => u64::from(pid) << 32 | (0x100_0000 + fd as u64),
         }
     }
@@ -151,6 +155,7 @@ impl ProcInode {
             | Node::Thread(pid)
             | Node::ProcessFile(pid, _)
             | Node::ProcessLink(pid, _)
+            | Node::Memory(pid)
             | Node::Fds(pid)
             | Node::Fd(pid, _)
             | Node::Tasks(pid) => Some(pid),
@@ -186,6 +191,7 @@ impl ProcInode {
                 for (name, _) in process::LINKS {
                     names.push((name.into(), FileType::Symlink));
                 }
+                names.push(("mem".into(), FileType::Regular));
                 names.push(("fd".into(), FileType::Directory));
                 if matches!(self.node, Node::Process(_)) {
                     names.push(("task".into(), FileType::Directory));
@@ -214,6 +220,7 @@ impl Inode for ProcInode {
         let perm = match self.node {
             Node::File(entry) if entry.writable() => 0o644,
             Node::ProcessFile(_, entry) => entry.perm,
+            Node::Memory(_) => 0o600,
             Node::Fds(_) => 0o500,
             _ => match kind {
                 FileType::Directory => 0o555,
@@ -243,7 +250,7 @@ impl Inode for ProcInode {
             Node::Dir(_) | Node::Process(_) | Node::Thread(_) | Node::Fds(_) | Node::Tasks(_) => {
                 FileType::Directory
             }
-            Node::File(_) | Node::ProcessFile(..) => FileType::Regular,
+            Node::File(_) | Node::ProcessFile(..) | Node::Memory(_) => FileType::Regular,
             _ => FileType::Symlink,
         }
     }
@@ -285,6 +292,7 @@ impl Inode for ProcInode {
             Node::Process(id) | Node::Thread(id) => {
                 process_of(id)?;
                 match name {
+                    b"mem" => return self.make(Node::Memory(id)),
                     b"fd" => return self.make(Node::Fds(id)),
                     b"task" if matches!(self.node, Node::Process(_)) => {
                         return self.make(Node::Tasks(id));
@@ -412,6 +420,11 @@ impl Inode for ProcInode {
                 }
                 let writes = entry.writes.filter(|_| flags.writable());
                 ((entry.make)(&process, id)?, writes)
+            }
+            Node::Memory(id) => {
+                let process = process_of(id)?;
+                process::check_inspect(&process)?;
+                return Ok(Some(Box::new(memory::Memory::open(&process)?)));
             }
             _ => return Ok(None),
         };

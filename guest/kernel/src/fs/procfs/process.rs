@@ -11,7 +11,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::{Dentry, File, FileType};
 use crate::mm::{AreaInfo, Prot};
 use crate::task::rlimit::RLimits;
-use crate::task::{Process, Task, core_dump, find_task, ptrace};
+use crate::task::{Process, Task, core_dump, find_task, mapped, ptrace};
 use crate::time;
 
 /// Bytes of a page.
@@ -352,12 +352,9 @@ fn describe_area(process: &Process, area: &AreaInfo) -> String {
     } else if area.heap {
         Some(String::from("[heap]"))
     } else {
-        area.inode.as_ref().and_then(|inode| {
-            // An inode has no name; the program's is known.
-            let exe = process.exe.lock().clone()?;
-            let same = Arc::ptr_eq(exe.inode()?, inode);
-            same.then(|| String::from_utf8_lossy(&exe.display_path()).into_owned())
-        })
+        let path = area.inode.as_ref();
+        path.and_then(|inode| mapped::path(process, inode))
+            .map(|path| String::from_utf8_lossy(&path).into_owned())
     };
     if let Some(label) = label {
         while line.len() < 73 {

@@ -308,6 +308,8 @@ fn interrupts() -> String {
     for (n, count) in drivers::interrupt_counts() {
         let _ = writeln!(text, "{n:>4}: {count:>10}   virtio{n}");
     }
+    let ticks = time::timer_interrupts();
+    let _ = writeln!(text, " LOC: {ticks:>10}   Local timer interrupts");
     text
 }
 
@@ -395,10 +397,12 @@ fn stat() -> String {
     let (user, system) = time::account::MACHINE.of(busy);
     let (user, system) = (time::ns_to_ticks(user), time::ns_to_ticks(system));
     let boot = time::wall_seconds().saturating_sub(up / 1_000_000_000);
+    let devices = drivers::interrupt_counts();
+    let interrupts = time::timer_interrupts() + devices.iter().map(|(_, n)| n).sum::<u64>();
     let (forks, running) = (table::table().forks(), sched::runnable().max(1));
     format!(
         "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\ncpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n\
-         intr 0\nctxt {}\n\
+         intr {interrupts}\nctxt {}\n\
          btime {boot}\nprocesses {forks}\nprocs_running {running}\nprocs_blocked 0\n",
         sched::context_switches(),
     )

@@ -9,7 +9,7 @@ use crate::mm::area::AreaInfo;
 use crate::mm::layout::PAGE;
 use crate::task::ptrace::registers;
 use crate::task::signal::SigInfo;
-use crate::task::{Process, Task, current, current_process};
+use crate::task::{Process, Task, current, current_process, mapped};
 use crate::time::SECOND;
 
 const NT_PRSTATUS: u32 = 1;
@@ -206,19 +206,13 @@ pub fn auxiliary_vector(process: &Process) -> KResult<Vec<u8>> {
 
 /// The mapped files whose names are known: count, page size, ranges with offsets in pages, names.
 fn files(process: &Process, areas: &[AreaInfo]) -> KResult<Vec<u8>> {
-    let exe = process.exe.lock().clone();
     let (mut ranges, mut names) = (Vec::new(), Vec::new());
     let mut count = 0u64;
     for area in areas {
-        let Some(inode) = &area.inode else { continue };
-        let is_exe = |exe: &Arc<crate::fs::Dentry>| {
-            exe.inode()
-                .is_some_and(|program| Arc::ptr_eq(program, inode))
-        };
-        let Some(exe) = exe.as_ref().filter(|exe| is_exe(exe)) else {
+        let inode = area.inode.as_ref();
+        let Some(path) = inode.and_then(|inode| mapped::path(process, inode)) else {
             continue;
         };
-        let path = exe.display_path();
         let room = names
             .try_reserve(path.len() + 1)
             .and(ranges.try_reserve(24));

@@ -4,7 +4,9 @@ use core::sync::atomic::Ordering;
 
 use super::action::{SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SigAction};
 use super::info::{SI_KERNEL, SigInfo};
-use super::set::{self, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSTOP, SIGTRAP, UNBLOCKABLE, bit};
+use super::set::{
+    self, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGTRAP, UNBLOCKABLE, bit,
+};
 use super::{frame, recalculate, stop};
 use crate::arch::TrapFrame;
 use crate::arch::trap::Exception;
@@ -218,7 +220,10 @@ pub fn fault(frame: &mut TrapFrame, exception: Exception) {
             Some(Fault::Segv { code }) => SigInfo::fault(SIGSEGV, code, addr),
             Some(Fault::Bus) => SigInfo::fault(SIGBUS, BUS_ADRERR, addr),
             Some(Fault::Oom) => {
-                oom::out_of_memory();
+                // If nobody else can be killed it is this one's end.
+                if !oom::out_of_memory() {
+                    exit::begin_group_exit(SIGKILL);
+                }
                 return;
             }
             None => SigInfo::fault(SIGSEGV, super::SI_KERNEL, addr),
