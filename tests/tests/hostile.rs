@@ -214,7 +214,7 @@ fn memory_eaters_together_end(mode: Mode) {
 /// caller itself, and the call goes on.
 fn memory_that_system_calls_touch_is_had_or_the_largest_is_killed(mode: Mode) {
     let script = format!(
-        "{IN_GUEST} exhaust memory-by-reads 2>&1; echo $?; {IN_GUEST} exhaust memory-beside 10; echo $?"
+        "{IN_GUEST} exhaust memory-by-reads 2>&1; echo $?; {IN_GUEST} exhaust memory-beside 8; echo $?"
     );
     run(mode, 16, &script)
         .assert_status(0)

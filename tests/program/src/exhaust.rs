@@ -144,8 +144,12 @@ fn memory_beside(mebibytes: &str) -> ExitCode {
         }
     }
     let mut byte = 0u8;
-    // SAFETY: the buffer is as long as is said.
-    unsafe { libc::read(pipe[0], ptr::from_mut(&mut byte).cast(), 1) };
+    // SAFETY: closes a descriptor that nobody else in this process uses; the buffer is as long as is
+    // said.
+    unsafe {
+        libc::close(pipe[1]);
+        libc::read(pipe[0], ptr::from_mut(&mut byte).cast(), 1);
+    }
     let memory = fresh(size / 2).unwrap();
     memory[0] = 1;
     let read = File::open("/dev/zero").and_then(|mut zeros| zeros.read(memory));

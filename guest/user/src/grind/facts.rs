@@ -14,6 +14,8 @@ pub struct Facts {
     pub objects: i64,
     /// Open files, if the kernel says.
     pub files: Option<i64>,
+    /// All that the kernel says of its memory, for a report.
+    pub memory: String,
 }
 
 impl Facts {
@@ -37,7 +39,24 @@ impl Facts {
             frames: free + slabs + file_pages(),
             objects,
             files,
+            memory: fs::read_to_string("/proc/meminfo").unwrap_or_default(),
         }
+    }
+
+    /// What the kernel says of its memory and is not as it was in `before`.
+    pub fn difference(&self, before: &Facts) -> String {
+        let changed = self
+            .memory
+            .lines()
+            .zip(before.memory.lines())
+            .filter(|(now, then)| now != then);
+        let value = |line: &str| line.split_whitespace().nth(1).unwrap_or("?").to_owned();
+        changed
+            .map(|(now, then)| {
+                let name = then.split(':').next().unwrap_or_default();
+                format!("; {name} {} then {}", value(then), value(now))
+            })
+            .collect()
     }
 }
 

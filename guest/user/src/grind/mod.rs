@@ -350,8 +350,10 @@ impl Supervisor {
     fn compare(&mut self, before: &Facts, after: &Facts) {
         if after.frames < before.frames - SLACK {
             self.find(format!(
-                "lost some pages: {} frames were free, now {}",
-                before.frames, after.frames
+                "lost some pages: {} frames were free, now {}{}",
+                before.frames,
+                after.frames,
+                after.difference(before)
             ));
         }
         if after.objects > before.objects + OBJECT_SLACK {
