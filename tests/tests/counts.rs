@@ -167,6 +167,19 @@ fn switch_takes_three_traps_besides_the_kernels_privileged_instructions() {
     assert!(besides < 3.1, "{switch:?}");
 }
 
+/// A page of 2 MiB holds 512 of the steps that the workload reads in.
+#[test]
+fn large_pages_of_the_guest_are_large_in_the_true_tables() {
+    let columns = ["hidden faults", "fills", "large fills"];
+    let measured = measure("shadow:unsync", &columns, &["cold4k", "cold2m"]);
+    let (small, large) = (&measured["cold4k"], &measured["cold2m"]);
+    assert!(small["hidden faults"] > 0.9, "{small:?}");
+    assert_eq!(small["large fills"], 0.0);
+    assert_eq!(large["fills"], large["large fills"], "{large:?}");
+    let pages = large["large fills"] * 512.0;
+    assert!((0.9..1.3).contains(&pages), "{large:?}");
+}
+
 #[test]
 fn arithmetic_does_not_trap() {
     let traps = shadow()["compute"]["traps"];

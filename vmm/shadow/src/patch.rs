@@ -79,7 +79,38 @@ pub fn scan(code: &[u8], va: u64) -> Vec<Site> {
 ///
 /// What can be reached from `entry` without an indirect jump is found for certain; the rest is
 /// swept as by [`scan`], and falls into step with it.
-pub fn scan_page(code: &[u8], va: u64, entry: usize, start: usize) -> Vec<Site> {
+///
+/// Where instructions overlap, the replaced byte of one may lie within another, which then has to be
+/// replaced too, sensitive or not, and is carried out from its original. `beyond`: where bytes
+/// behind the page have been replaced already, counted from the front of `code`.
+pub fn scan_page(code: &[u8], va: u64, entry: usize, start: usize, beyond: &[usize]) -> Vec<Site> {
+    let known = instructions(code, va, entry, start);
+    let mut replaced = vec![false; code.len()];
+    for &at in beyond {
+        if let Some(byte) = replaced.get_mut(at) {
+            *byte = true;
+        }
+    }
+    let mut sites = Vec::new();
+    // Backwards: what makes an instruction wrong lies behind its first byte.
+    for (at, i) in known.iter().enumerate().rev() {
+        let Some(i) = i else { continue };
+        let bytes = at..at + i.len();
+        if is_sensitive(i) || replaced[bytes.clone()].contains(&true) {
+            replaced[at] = true;
+            let original = code[bytes].to_vec();
+            sites.push(Site {
+                va: i.ip(),
+                original,
+            });
+        }
+    }
+    sites.reverse();
+    sites
+}
+
+/// The instruction that begins at each byte of the page at the front of `code`, where that is known.
+fn instructions(code: &[u8], va: u64, entry: usize, start: usize) -> Vec<Option<Instruction>> {
     let page = code.len().min(PAGE);
     let mut decoder = Decoder::with_ip(64, code, va, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
@@ -89,7 +120,6 @@ pub fn scan_page(code: &[u8], va: u64, entry: usize, start: usize) -> Vec<Site> 
         decoder.decode_out(&mut instruction);
         (!instruction.is_invalid()).then_some(instruction)
     };
-    // The instruction that begins at each byte of the page, where that is known.
     let mut known: Vec<Option<Instruction>> = vec![None; page];
     let mut open = vec![entry];
     while let Some(mut at) = open.pop() {
@@ -127,16 +157,7 @@ pub fn scan_page(code: &[u8], va: u64, entry: usize, start: usize) -> Vec<Site> 
         known[at] = Some(i);
         at = end;
     }
-    let found = known.iter().enumerate();
-    found
-        .filter_map(|(at, i)| {
-            let i = i.as_ref().filter(|i| is_sensitive(i))?;
-            Some(Site {
-                va: i.ip(),
-                original: code[at..at + i.len()].to_vec(),
-            })
-        })
-        .collect()
+    known
 }
 
 /// Where the first instruction behind a page of `code` begins, counted from the page's end, if
@@ -179,6 +200,11 @@ impl Patches {
         }
     }
 
+    /// Where instructions have been replaced in `len` bytes at `gpa`.
+    pub fn within(&self, gpa: u64, len: u64) -> impl Iterator<Item = u64> {
+        self.0.range(gpa..gpa + len).map(|(at, _)| *at)
+    }
+
     /// Number of instructions replaced.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -208,6 +234,8 @@ impl Patches {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -252,7 +280,7 @@ mod tests {
         let mut page = vec![0x90; 4096];
         page[..8].copy_from_slice(&[0xeb, 0x01, 0xb8, 0x9c, 0x9d, 0x8c, 0xc8, 0xc3]);
         let sites = |entry| {
-            scan_page(&page, 0x7000, entry, 0)
+            scan_page(&page, 0x7000, entry, 0, &[])
                 .into_iter()
                 .map(|site| site.va)
                 .collect::<Vec<_>>()
@@ -260,14 +288,14 @@ mod tests {
         assert_eq!(sites(0), [0x7003, 0x7004, 0x7005]);
         assert_eq!(sites(3), [0x7003, 0x7004, 0x7005]);
         page[4095] = 0x9c;
-        assert_eq!(scan_page(&page, 0x7000, 0, 0).len(), 4);
+        assert_eq!(scan_page(&page, 0x7000, 0, 0, &[]).len(), 4);
     }
 
     #[test]
     fn instruction_may_go_on_behind_the_page() {
         let mut code = vec![0x90; 4096 + BEYOND];
         code[4095..4098].copy_from_slice(&[0x0f, 0x01, 0x00]);
-        let sites = scan_page(&code, 0, 4000, 0);
+        let sites = scan_page(&code, 0, 4000, 0, &[]);
         assert_eq!(sites.len(), 1);
         assert_eq!(sites[0].original, [0x0f, 0x01, 0x00]);
         assert_eq!(overhang(&code), 2);
@@ -278,6 +306,104 @@ mod tests {
         assert_eq!(code[4095], 0x0f);
         assert_eq!(patches.remove(0, 4096).len(), 1);
         assert!(patches.is_empty());
+    }
+
+    #[test]
+    fn instruction_around_a_sensitive_one_is_replaced_too() {
+        // 0: mov eax, imm32, whose third byte is pushfq; 5: jmp 2.
+        let mut page = vec![0x90; 4096];
+        page[..7].copy_from_slice(&[0xb8, 0x11, 0x9c, 0xc3, 0x22, 0xeb, 0xfb]);
+        let sites = scan_page(&page, 0x7000, 0, 0, &[]);
+        let found: Vec<_> = sites.iter().map(|s| (s.va, s.original.len())).collect();
+        assert_eq!(found, [(0x7000, 5), (0x7002, 1)]);
+        let mut patches = Patches::default();
+        for site in sites {
+            page[(site.va - 0x7000) as usize] = TRAP;
+            patches.insert(site.va, site);
+        }
+        assert_eq!(
+            patches.original(0x7000, &page[..5]).unwrap().original,
+            [0xb8, 0x11, 0x9c, 0xc3, 0x22]
+        );
+        patches.undo(0x7000, &mut page);
+        assert_eq!(page[..7], [0xb8, 0x11, 0x9c, 0xc3, 0x22, 0xeb, 0xfb]);
+    }
+
+    #[test]
+    fn instruction_around_a_replaced_byte_of_the_next_page_is_replaced() {
+        let mut code = vec![0x90; 4096 + BEYOND];
+        // mov eax, imm32: its last three bytes lie on the next page.
+        code[4094] = 0xb8;
+        assert!(scan_page(&code, 0, 4000, 0, &[]).is_empty());
+        assert!(scan_page(&code, 0, 4000, 0, &[4099]).is_empty());
+        let sites = scan_page(&code, 0, 4000, 0, &[4098]);
+        assert_eq!((sites.len(), sites[0].va), (1, 4094));
+    }
+
+    /// What may be executed from `entry` on, without an indirect jump: a plain search.
+    fn reachable(code: &[u8], entry: usize) -> Vec<(usize, Instruction)> {
+        let (mut seen, mut open, mut all) = (Vec::new(), vec![entry], Vec::new());
+        while let Some(at) = open.pop() {
+            if at >= PAGE || seen.contains(&at) {
+                continue;
+            }
+            seen.push(at);
+            let i = Decoder::with_ip(64, &code[at..], at as u64, DecoderOptions::NONE).decode();
+            if i.is_invalid() {
+                continue;
+            }
+            all.push((at, i));
+            let next = at + i.len();
+            let target = i.near_branch_target() as usize;
+            match i.flow_control() {
+                FlowControl::Next | FlowControl::Interrupt | FlowControl::IndirectCall => {
+                    open.push(next);
+                }
+                FlowControl::UnconditionalBranch => open.push(target),
+                FlowControl::ConditionalBranch | FlowControl::Call => open.extend([next, target]),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    proptest! {
+        /// Whatever may be executed either is as it was or traps, and then its original is known;
+        /// what is sensitive traps.
+        #[test]
+        fn nothing_that_may_be_executed_is_changed_unseen(
+            bytes in prop::collection::vec(
+                prop::sample::select(vec![
+                    0x9c_u8, 0x9d, 0x8c, 0xc8, 0x0f, 0x01, 0x00, 0xb8, 0x48, 0x05, 0xeb, 0x74, 0x02,
+                    0x03, 0xf9, 0xfb, 0x90, 0xe8, 0xff, 0xa0,
+                ]),
+                40,
+            ),
+            entry in 0..40_usize,
+            start in 0..15_usize,
+        ) {
+            let mut code = vec![0xc3; PAGE + BEYOND];
+            code[..40].copy_from_slice(&bytes);
+            let before = code.clone();
+            let mut patches = Patches::default();
+            for site in scan_page(&before, 0, entry, start, &[]) {
+                code[site.va as usize] = TRAP;
+                patches.insert(site.va, site);
+            }
+            for (at, i) in reachable(&before, entry) {
+                let bytes = at..at + i.len();
+                let original = patches.original(at as u64, &code[bytes.clone()]);
+                match original {
+                    Some(site) => prop_assert_eq!(&site.original[..], &before[bytes]),
+                    None => {
+                        prop_assert!(!is_sensitive(&i));
+                        prop_assert_eq!(&code[bytes.clone()], &before[bytes]);
+                    }
+                }
+            }
+            patches.undo(0, &mut code);
+            prop_assert_eq!(code, before);
+        }
     }
 
     #[test]

@@ -64,10 +64,7 @@ pub fn run(args: &Args) -> Result<u8, String> {
             Row {
                 name: workload.name,
                 isolates: workload.isolates,
-                cells: modes
-                    .iter()
-                    .map(|mode| runner.measure(workload, mode))
-                    .collect(),
+                cells: runner.measure(workload, &modes),
                 peer: compare::peer_counts(workload.name).filter(|_| !here.kvm_shadows()),
             }
         })

@@ -6,7 +6,7 @@ use gnomon_abi::boot;
 use kvm_ioctls::Cap;
 
 use crate::boot::kernel::Entry;
-use crate::host::probe::{DATA, Outcome, Ring, experiment};
+use crate::host::probe::{DATA, Outcome, Ring, breakpoints, experiment};
 use crate::host::{Host, HostError};
 use crate::mmu::{self, Choice, shadow};
 use crate::tell;
@@ -88,7 +88,8 @@ const END: [u8; 2] = [0xe6, 0x97];
 struct Findings {
     syscall: Outcome,
     int_n: Outcome,
-    breakpoint: Outcome,
+    int3: Outcome,
+    breakpoints: [bool; 2],
     ring3_avx: Outcome,
     lacking: Vec<String>,
     works: Vec<&'static str>,
@@ -143,7 +144,8 @@ fn find_out(host: &Host) -> Result<Findings, HostError> {
         shadow: shadow::probe::try_out(host),
         syscall: try_code(host, Ring::Three, 0, &[0x0f, 0x05])?,
         int_n: try_code(host, Ring::Three, 0, &[0xcd, 0x80])?,
-        breakpoint: try_code(host, Ring::Three, 0, &[0xcc])?,
+        int3: try_code(host, Ring::Three, 0, &[0xcc])?,
+        breakpoints: breakpoints(host)?,
         // vpxor ymm0, ymm0, ymm0
         ring3_avx: try_code(host, Ring::Three, 0, &[0xc5, 0xfd, 0xef, 0xc0])?,
         lacking,
@@ -232,7 +234,17 @@ fn describe(host: &Host) -> Result<String, HostError> {
     let _ = writeln!(
         text,
         "  int3                      {}",
-        expect(&findings.breakpoint, 3)
+        expect(&findings.int3, 3)
+    );
+    let _ = writeln!(
+        text,
+        "  breakpoints (DR0 to DR3)  {}",
+        match findings.breakpoints {
+            [true, true] => "work",
+            [true, false] => "work at instructions, not at data",
+            [false, true] => "work at data, not at instructions",
+            [false, false] => "do not stop it: a guest's own go by unseen in shadow mode",
+        }
     );
     let _ = writeln!(
         text,
@@ -365,7 +377,8 @@ mod tests {
             shadow: Ok(()),
             syscall,
             int_n,
-            breakpoint: Outcome::Shutdown,
+            int3: Outcome::Shutdown,
+            breakpoints: [true; 2],
             ring3_avx: Outcome::Shutdown,
             lacking: lacking.iter().map(|&text| text.to_owned()).collect(),
             works: Vec::new(),

@@ -53,7 +53,7 @@ pub fn page(report: &Report) -> String {
             };
         }
     }
-    out += "<table><tr><th>workload<th>mode<th>time<th>shortest<th>longest";
+    out += "<table><tr><th>workload<th>mode<th>time<th>shortest<th>longest<th>ratio";
     for (heading, _) in COUNTS {
         let _ = write!(out, "<th>{heading}");
     }
@@ -62,16 +62,22 @@ pub fn page(report: &Report) -> String {
             let Ok(cell) = cell else { continue };
             let _ = write!(
                 out,
-                "<tr><td>{}<td>{mode}<td>{}<td>{}<td>{}",
+                "<tr><td>{}<td>{mode}<td>{}<td>{}<td>{}<td>{}",
                 row.name,
                 time(cell.median_ns),
                 time(cell.min_ns),
-                time(cell.max_ns)
+                time(cell.max_ns),
+                cell.ratio.map_or("–".into(), |ratio| format!("{ratio:.3}"))
             );
             write_counts(&mut out, &cell.counts);
         }
         if let Some(counts) = &row.peer {
-            let _ = write!(out, "<tr><td>{}<td>{}<td>–<td>–<td>–", row.name, peer::NAME);
+            let _ = write!(
+                out,
+                "<tr><td>{}<td>{}<td>–<td>–<td>–<td>–",
+                row.name,
+                peer::NAME
+            );
             write_counts(&mut out, counts);
         }
     }

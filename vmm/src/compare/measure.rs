@@ -34,6 +34,20 @@ struct Sample {
     counters: BTreeMap<String, u64>,
 }
 
+/// What the rounds of one mode have given.
+#[derive(Default)]
+struct Rounds {
+    /// Nanoseconds for one operation, a round each.
+    times: Vec<f64>,
+    counters: BTreeMap<String, f64>,
+}
+
+/// The value in the middle; the upper one of two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Runs workloads.
 pub struct Runner {
     gnomon: PathBuf,
@@ -66,35 +80,61 @@ impl Runner {
         })
     }
 
-    /// Measure `workload` under `mode`.
-    ///
-    /// # Errors
-    /// One line that says what went wrong.
-    pub fn measure(&self, workload: &Workload, mode: &Mode) -> Result<Cell, String> {
-        let mut times = Vec::new();
-        let mut counters = BTreeMap::new();
+    /// Measure `workload` under each of `modes`, in turn: every round runs all of them, every
+    /// second one in reverse order, so that what the machine does meanwhile falls on all alike.
+    /// For each mode its cell, or one line that says what went wrong.
+    pub fn measure(&self, workload: &Workload, modes: &[Mode]) -> Vec<Result<Cell, String>> {
+        let mut all: Vec<_> = modes.iter().map(|_| Ok(Rounds::default())).collect();
         for round in 0..self.rounds {
-            let once = self.run(workload, mode, workload.count)?;
-            times.push(once.nanoseconds / workload.count as f64);
-            // Counts do not change from round to round: once is enough.
-            if round == 0 {
-                let twice = self.run(workload, mode, 2 * workload.count)?;
-                times.push(twice.nanoseconds / (2 * workload.count) as f64);
-                counters = per_operation(&once, &twice, workload.count);
+            let mut order: Vec<usize> = (0..modes.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for n in order {
+                let Ok(rounds) = &mut all[n] else { continue };
+                if let Err(why) = self.round(workload, &modes[n], rounds) {
+                    all[n] = Err(why);
+                }
             }
         }
-        times.sort_by(f64::total_cmp);
+        let first = match &all[..] {
+            [Ok(first), ..] => Some(first.times.clone()),
+            _ => None,
+        };
+        let cells = all.into_iter().zip(modes);
+        cells
+            .map(|(rounds, mode)| rounds.map(|rounds| self.cell(rounds, mode, first.as_deref())))
+            .collect()
+    }
+
+    /// One more round of one mode.
+    fn round(&self, workload: &Workload, mode: &Mode, rounds: &mut Rounds) -> Result<(), String> {
+        let once = self.run(workload, mode, workload.count)?;
+        rounds.times.push(once.nanoseconds / workload.count as f64);
+        // Counts do not change from round to round: once is enough.
+        if rounds.times.len() == 1 {
+            let twice = self.run(workload, mode, 2 * workload.count)?;
+            rounds.counters = per_operation(&once, &twice, workload.count);
+        }
+        Ok(())
+    }
+
+    /// What the rounds come to; `first`: the first mode's times.
+    fn cell(&self, rounds: Rounds, mode: &Mode, first: Option<&[f64]>) -> Cell {
+        let Rounds { times, counters } = rounds;
         let mut counts = columns(&COUNTS, &counters);
         if mode.mmu == "nested" && self.kvm_shadows {
             counts.append(&mut columns(&peer::COUNTS, &counters));
         }
-        Ok(Cell {
-            median_ns: times[times.len() / 2],
-            min_ns: times[0],
-            max_ns: times[times.len() - 1],
+        let ratios = first.map(|first| times.iter().zip(first).map(|(time, one)| time / one));
+        Cell {
+            ratio: ratios.map(|ratios| median(ratios.collect())),
+            min_ns: times.iter().copied().fold(f64::INFINITY, f64::min),
+            max_ns: times.iter().copied().fold(0.0, f64::max),
+            median_ns: median(times),
             counts,
             counters,
-        })
+        }
     }
 
     fn run(&self, workload: &Workload, mode: &Mode, count: u64) -> Result<Sample, String> {
@@ -216,6 +256,11 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), *value))
                 .collect(),
         }
+    }
+
+    #[test]
+    fn median_has_as_many_above_as_below() {
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub type Column = (&'static str, &'static [&'static str]);
 
 /// The columns of counts: heading, and the counters whose sum it is ("group.name"; a group's name
 /// alone stands for all its counters).
-pub const COUNTS: [Column; 13] = [
+pub const COUNTS: [Column; 14] = [
     // A trap of the deprivileged guest is an exit too, but never seen as one by the devices.
     ("exits", &["exits", "mode.traps"]),
     ("traps", &["mode.traps"]),
@@ -40,6 +40,7 @@ pub const COUNTS: [Column; 13] = [
     ("hidden faults", &["mode.hidden_faults"]),
     ("traced writes", &["mode.traced_writes"]),
     ("fills", &["mode.fills", "mode.prefills"]),
+    ("large fills", &["mode.large_fills"]),
     ("tables built", &["mode.tables_built"]),
     ("flushes", &["mode.invlpg", "mode.drops"]),
     ("KVM's fills", &["kvm_vcpu.pf_fixed"]),

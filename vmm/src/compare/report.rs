@@ -18,6 +18,9 @@ pub struct Cell {
     pub min_ns: f64,
     /// Longest.
     pub max_ns: f64,
+    /// Time in units of the first mode's: the median of the rounds' ratios. None if the first mode
+    /// has failed.
+    pub ratio: Option<f64>,
     /// Counts by heading; what this mode does not count is absent.
     pub counts: BTreeMap<String, f64>,
     /// Every counter of the run, by group and name.
@@ -113,6 +116,7 @@ impl Report {
                 "median_ns": cell.median_ns,
                 "min_ns": cell.min_ns,
                 "max_ns": cell.max_ns,
+                "ratio": cell.ratio,
                 "counts": cell.counts,
                 "counters": cell.counters,
             }),
@@ -177,6 +181,7 @@ pub(super) mod tests {
                         median_ns: 1500.0,
                         min_ns: 1400.0,
                         max_ns: 1700.0,
+                        ratio: Some(1.0),
                         counts: [("exits".to_owned(), 1.0)].into(),
                         counters: [("exits.pio_in".to_owned(), 1.0)].into(),
                     }),
@@ -192,6 +197,7 @@ pub(super) mod tests {
         let value: Value = serde_json::from_str(&example().to_json()).unwrap();
         let modes = &value["workloads"][0]["modes"];
         assert_eq!(modes["nested"]["median_ns"], 1500.0);
+        assert_eq!(modes["nested"]["ratio"], 1.0);
         assert_eq!(modes["nested"]["counts"]["exits"], 1.0);
         assert!(modes["shadow:trace"]["error"].is_string());
         assert_eq!(value["workloads"][0]["peer"]["hidden faults"], 1.25);

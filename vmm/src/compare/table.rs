@@ -36,12 +36,11 @@ impl fmt::Display for Table<'_> {
         }
         writeln!(f)?;
         for row in rows {
-            let first = row.cells.first().and_then(|cell| cell.as_ref().ok());
             for (i, (mode, cell)) in modes.iter().zip(&row.cells).enumerate() {
                 let name = if i == 0 { row.name } else { "" };
                 write!(f, "{name:<10} {mode:<14}")?;
                 match cell {
-                    Ok(cell) => write_cell(f, cell, first)?,
+                    Ok(cell) => write_cell(f, cell)?,
                     Err(why) => write!(f, " failed: {why}")?,
                 }
                 writeln!(f)?;
@@ -69,11 +68,11 @@ fn width(heading: &str) -> usize {
     heading.chars().count().max(9)
 }
 
-fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell, first: Option<&Cell>) -> fmt::Result {
+fn write_cell(f: &mut fmt::Formatter<'_>, cell: &Cell) -> fmt::Result {
     let spread = (cell.max_ns - cell.min_ns) / cell.median_ns * 100.0;
     write!(f, " {:>12} {spread:>7.0}%", time(cell.median_ns))?;
-    match first {
-        Some(first) => write!(f, " {:>8.2}", cell.median_ns / first.median_ns)?,
+    match cell.ratio {
+        Some(ratio) => write!(f, " {ratio:>8.3}")?,
         None => write!(f, " {:>8}", "-")?,
     }
     write_counts(f, &cell.counts)

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gnomon_devices::GuestMemory;
-use kvm_bindings::{Msrs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
+use kvm_bindings::{Msrs, kvm_debugregs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 use super::cpuid::guest_cpuid;
@@ -136,6 +136,53 @@ impl Outcome {
 /// # Errors
 /// There is no virtual machine to be had.
 pub fn experiment(host: &Host, ring: Ring, cr4: u64, code: &[u8]) -> Result<Outcome, HostError> {
+    run(host, ring, cr4, code, None)
+}
+
+/// Whether a breakpoint that gnomon puts into the debug registers stops ring 3: one at an instruction,
+/// one at data (Intel SDM volume 3, 18.2).
+///
+/// # Errors
+/// There is no virtual machine to be had.
+pub fn breakpoints(host: &Host) -> Result<[bool; 2], HostError> {
+    // nop; nop and mov [DATA], eax; nop: the second instruction has not been carried out.
+    let instruction: &[u8] = &[0x90, 0x90, 0xf4];
+    let data: &[u8] = &[
+        0x89,
+        0x04,
+        0x25,
+        DATA as u8,
+        (DATA >> 8) as u8,
+        0,
+        0,
+        0x90,
+        0xf4,
+    ];
+    const ENABLED: u64 = 0x402;
+    const WRITES_OF_4_BYTES: u64 = 0xd << 16;
+    let stops = |code: &[u8], address, dr7, next: i64| {
+        let registers = kvm_debugregs {
+            db: [address, 0, 0, 0],
+            dr6: 0xffff_0ff0,
+            dr7,
+            ..Default::default()
+        };
+        let outcome = run(host, Ring::Three, 0, code, Some(&registers))?;
+        Ok(matches!(outcome, Outcome::Fault { vector: 1, offset, .. } if offset == next))
+    };
+    Ok([
+        stops(instruction, CODE + 1, ENABLED, 1)?,
+        stops(data, DATA, ENABLED | WRITES_OF_4_BYTES, 7)?,
+    ])
+}
+
+fn run(
+    host: &Host,
+    ring: Ring,
+    cr4: u64,
+    code: &[u8],
+    debug: Option<&kvm_debugregs>,
+) -> Result<Outcome, HostError> {
     let memory = GuestMemory::from_ranges(&[(GuestAddress(0), MEMORY)])
         .map_err(|_| HostError::Lacks("64 KiB of memory for an experiment"))?;
     prepare(&memory, code).map_err(|_| HostError::Lacks("room for an experiment"))?;
@@ -169,6 +216,11 @@ pub fn experiment(host: &Host, ring: Ring, cr4: u64, code: &[u8]) -> Result<Outc
     };
     vcpu.set_regs(&regs)
         .map_err(HostError::refused("the registers of an experiment"))?;
+
+    if let Some(debug) = debug {
+        vcpu.set_debug_regs(debug)
+            .map_err(HostError::refused("the debug registers of an experiment"))?;
+    }
 
     let control = Arc::new(Control::default());
     let ended = Arc::new(AtomicBool::new(false));

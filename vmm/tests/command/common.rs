@@ -145,3 +145,46 @@ fn elf_with_note(code: &[u8], memsz: u64, note: &[u8]) -> Vec<u8> {
     image.extend(code);
     image
 }
+
+/// [`elf`] with a symbol for its code.
+pub fn elf_with_symbol(code: &[u8], symbol: &str) -> Vec<u8> {
+    const SECTION: usize = 64;
+    let mut image = elf(code, code.len() as u64);
+    let strings_at = image.len() as u64;
+    image.push(0);
+    image.extend(symbol.as_bytes());
+    image.push(0);
+    let strings_len = image.len() as u64 - strings_at;
+    image.resize(image.len().next_multiple_of(8), 0);
+    let symbols_at = image.len() as u64;
+    // Elf64_Sym: none, then the function, global, of no section.
+    image.extend([0; 24]);
+    image.extend(1_u32.to_le_bytes());
+    image.extend([0x12, 0, 0xf1, 0xff]);
+    image.extend(LOAD.to_le_bytes());
+    image.extend((code.len() as u64).to_le_bytes());
+    let sections_at = image.len() as u64;
+    // Elf64_Shdr: none, the symbols (1 local one, entries of 24 bytes), their names.
+    for (kind, offset, len, link, info, entry) in [
+        (0_u32, 0, 0, 0_u32, 0_u32, 0_u64),
+        (2, symbols_at, 48, 2, 1, 24),
+        (3, strings_at, strings_len, 0, 0, 0),
+    ] {
+        image.extend(0_u32.to_le_bytes());
+        image.extend(kind.to_le_bytes());
+        for word in [0, 0, offset, len] {
+            image.extend(word.to_le_bytes());
+        }
+        image.extend(link.to_le_bytes());
+        image.extend(info.to_le_bytes());
+        for word in [1, entry] {
+            image.extend(word.to_le_bytes());
+        }
+    }
+    // e_shoff; e_shentsize, e_shnum, e_shstrndx.
+    image[40..48].copy_from_slice(&sections_at.to_le_bytes());
+    for (at, half) in [(58, SECTION as u16), (60, 3), (62, 2)] {
+        image[at..at + 2].copy_from_slice(&half.to_le_bytes());
+    }
+    image
+}

@@ -1,6 +1,6 @@
 //! How a guest ends, and what gnomon makes of it; with kernels of a few bytes.
 
-use crate::common::{Ended, Scratch, gnomon, kernel, pvh_elf};
+use crate::common::{Ended, Scratch, elf_with_symbol, gnomon, kernel, pvh_elf};
 
 /// `mov eax, status; mov dx, 0x510; out dx, eax`: the exit port.
 const fn exit(status: u8) -> [u8; 10] {
@@ -170,7 +170,10 @@ fn shadow_mode_names_an_instruction_that_it_does_not_know() {
     let code = [
         0x0f, 0x20, 0xe0, 0x0d, 0, 2, 0, 0, 0x0f, 0x22, 0xe0, 0xb8, 0, 0, 0, 0x3f, 0x0f, 0x29, 0,
     ];
-    let kernel = kernel("unknown-instruction", &code);
+    let kernel = Scratch::new(
+        "unknown-instruction",
+        &elf_with_symbol(&code, "vector_store"),
+    );
     let ended = gnomon(
         &[
             "run",
@@ -184,7 +187,12 @@ fn shadow_mode_names_an_instruction_that_it_does_not_know() {
         b"",
     );
     assert_eq!(ended.status, 125);
-    for part in ["0f 29 00", "movaps", "0x0000000000200010"] {
+    for part in [
+        "gnomon: the shadow mode meets an instruction",
+        "0f 29 00",
+        "movaps",
+        "at rip 0x0000000000200010  vector_store+0x10",
+    ] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
     }
 }

@@ -37,7 +37,7 @@ fn by_page(code: &[u8]) {
     assert!(overhang(&memory) <= 14);
     let before = memory.clone();
     let mut patches = Patches::default();
-    for site in scan_page(&before, 0x7000, entry, usize::from(*entry_low) % 15) {
+    for site in scan_page(&before, 0x7000, entry, usize::from(*entry_low) % 15, &[]) {
         let at = (site.va - 0x7000) as usize;
         assert!(at < 4096);
         assert_eq!(before[at..at + site.original.len()], site.original[..]);

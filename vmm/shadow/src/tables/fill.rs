@@ -197,6 +197,7 @@ impl<T: TablePages> ShadowTables<T> {
                 let bits = Self::without_code(class, bits);
                 self.replace(page, i, base | bits | PS, None);
                 self.pool.page_mut(page).source[i] = source;
+                self.stats.large_fills += 1;
                 return Ok(());
             }
             let role = Role {

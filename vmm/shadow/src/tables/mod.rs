@@ -123,6 +123,8 @@ pub struct Stats {
     pub fills: u64,
     /// Neighbours filled along with them.
     pub prefills: u64,
+    /// Fills that map a page of 2 MiB or 1 GiB as one.
+    pub large_fills: u64,
     /// Guest writes to traced tables.
     pub traced_writes: u64,
     /// Table pages compared with the guest's.

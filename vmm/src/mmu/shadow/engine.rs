@@ -1,15 +1,16 @@
 //! The processor between two exits: what KVM_RUN returned with, and what it is started with.
 
-use gnomon_shadow::cpu::{VirtCpu, flag, reg};
+use gnomon_shadow::cpu::{flag, reg};
 use gnomon_shadow::deliver::{Event, Exception, has_error_code, vector};
 use gnomon_shadow::tables::entry::canonical;
 use gnomon_shadow::tables::memory::Flush;
-use kvm_bindings::{KVM_EXIT_IO, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, kvm_interrupt, kvm_regs};
+use kvm_bindings::{KVM_EXIT_IO, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, kvm_interrupt};
 use kvm_ioctls::{SyncReg, VcpuFd};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
 use super::interrupt::{Alarm, now_ns};
 use super::monitor::{self, Monitor};
+use super::registers::{general, set_general};
 use super::resume::Plan;
 use super::trap::Guest;
 use super::world::{Outside, World};
@@ -281,54 +282,4 @@ impl Engine {
         }
         self.guest.trap(&mut out, trap, error, address)
     }
-}
-
-/// The virtual processor's general registers as KVM lays them out.
-pub(super) fn general(cpu: &VirtCpu) -> kvm_regs {
-    let [
-        rax,
-        rcx,
-        rdx,
-        rbx,
-        rsp,
-        rbp,
-        rsi,
-        rdi,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-    ] = cpu.gpr;
-    kvm_regs {
-        rax,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
-        rdi,
-        rsp,
-        rbp,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-        rip: cpu.rip,
-        rflags: cpu.rflags,
-    }
-}
-
-/// Takes the general registers (not RIP and RFLAGS) from KVM's structure.
-pub(super) fn set_general(cpu: &mut VirtCpu, r: &kvm_regs) {
-    cpu.gpr = [
-        r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12,
-        r.r13, r.r14, r.r15,
-    ];
 }

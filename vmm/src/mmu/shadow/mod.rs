@@ -12,14 +12,18 @@
 //! - [`monitor`]: the few instructions and tables in ring 0 of the virtual machine.
 //! - [`trap`]: what a trap means; the rules themselves are in the crate `gnomon-shadow`.
 //! - [`resume`]: the way back, with edits of true tables made inside the virtual machine.
+//! - `code`: kernel code in memory, replaced where it would not trap.
+//! - [`registers`]: the general registers as KVM lays them out.
 //! - [`world`]: guest memory, devices, the virtual APIC as the emulator sees them.
 //! - [`interrupt`]: events from outside.
 
+mod code;
 mod engine;
 pub mod interrupt;
 pub mod monitor;
 pub mod probe;
 mod ram;
+pub mod registers;
 pub mod resume;
 pub mod trap;
 pub mod world;
@@ -41,10 +45,11 @@ use crate::boot::kernel::Entry;
 use crate::host::{Host, HostError, Module};
 use crate::vcpu::entry;
 use crate::vcpu::exit::Peripherals;
-use engine::{Engine, Place, general, set_general};
+use engine::{Engine, Place};
 use interrupt::Inbox;
 use monitor::Monitor;
 use ram::Ram;
+use registers::{general, set_general};
 use resume::Plan;
 use trap::Guest;
 use world::World;
@@ -285,6 +290,7 @@ impl Mmu for Shadow {
             ("root_loads", c.roots),
             ("fills", t.fills),
             ("prefills", t.prefills),
+            ("large_fills", t.large_fills),
             ("syncs", t.syncs),
             ("changed_entries", t.changed),
             ("invlpg", t.invlpgs),

@@ -9,7 +9,7 @@ use gnomon_shadow::patch::{BEYOND, is_sensitive};
 use gnomon_shadow::tables::Outcome;
 use gnomon_shadow::tables::entry::PAGE;
 use gnomon_shadow::tables::walk::{Access, Kind, walk};
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{Instruction, Mnemonic, Register};
 
 use super::Counters;
 use super::monitor::GATE_VA;
@@ -212,7 +212,7 @@ impl Guest {
             }
             Outcome::Emulate(gpa) => {
                 self.counters.traced += 1;
-                match self.fetch(out) {
+                match fetch(&self.cpu, out) {
                     // Vector instructions write data, not tables.
                     Ok(i) if !emulate::is_integer(&i) && out.world.tables.give_up(gpa) => Ok(()),
                     Ok(i) => self.carry_out(out, &i),
@@ -241,13 +241,14 @@ impl Guest {
         vector: u8,
         error: u32,
     ) -> Result<(), Stop> {
-        let instruction = match self.fetch(out) {
+        let instruction = match fetch(&self.cpu, out) {
             Ok(instruction) => instruction,
             // Another processor, or a device, has changed it meanwhile: try again.
             Err(_) => return Ok(()),
         };
-        // A replaced instruction is sensitive; that is why it was.
-        if traps_in_ring3(&instruction) || is_sensitive(&instruction) {
+        // A replaced instruction is sensitive, or lies around one.
+        let privileged = traps_in_ring3(&instruction) || is_sensitive(&instruction);
+        if privileged || out.world.is_replaced(self.cpu.rip) {
             self.counters.privileged += 1;
             return self.carry_out(out, &instruction);
         }
@@ -269,41 +270,17 @@ impl Guest {
         self.deliver(out, Event::Exception(Exception::UD))
     }
 
-    /// The instruction at RIP; where one has been replaced, what was there.
-    fn fetch(&mut self, out: &mut Outside<'_>) -> Result<Instruction, Exception> {
-        let found = fetch(&self.cpu, out)?;
-        if found.mnemonic() != Mnemonic::Hlt || out.world.patches.is_empty() {
-            return Ok(found);
-        }
-        let access = Access {
-            kind: Kind::Fetch,
-            user: self.cpu.is_user(),
-        };
-        let world = &mut *out.world;
-        let Ok(t) = world.tables.translate(&world.ram, self.cpu.rip, access) else {
-            return Ok(found);
-        };
-        let mut now = [0; 15];
-        let here = (4096 - t.gpa % 4096).min(15) as usize;
-        if !world.ram.load(t.gpa, &mut now[..here]) {
-            return Ok(found);
-        }
-        Ok(match world.patches.original(t.gpa, &now[..here]) {
-            Some(site) => emulate::decode(&site.original, self.cpu.rip),
-            None => found,
-        })
-    }
-
     /// Carries out the instruction at RIP.
     fn emulate(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
-        match self.fetch(out) {
+        match fetch(&self.cpu, out) {
             Ok(instruction) => self.carry_out(out, &instruction),
             Err(e) => self.deliver(out, Event::Exception(e)),
         }
     }
 
     fn carry_out(&mut self, out: &mut Outside<'_>, i: &Instruction) -> Result<(), Stop> {
-        let stepping = self.cpu.rflags & flag::TF != 0;
+        // The step of a load of SS comes after the next instruction (SDM volume 3, 6.8.3).
+        let stepping = self.cpu.rflags & flag::TF != 0 && i.op0_register() != Register::SS;
         match execute(&mut self.cpu, out, i) {
             Ok(Step::Done) if stepping => {
                 self.cpu.dr[6] |= 1 << 14;
@@ -363,7 +340,7 @@ impl Guest {
             if self.cpu.cpl != 0 || self.halted || watched {
                 break;
             }
-            let Ok(i) = self.fetch(out) else { break };
+            let Ok(i) = fetch(&self.cpu, out) else { break };
             // The processor reads its clock itself.
             let clock = matches!(i.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp);
             let traps = (traps_in_ring3(&i) || is_sensitive(&i)) && !clock;

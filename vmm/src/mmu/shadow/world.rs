@@ -8,9 +8,8 @@ use gnomon_shadow::apic::{Apic, MSR_TSC_DEADLINE, Now};
 use gnomon_shadow::cpu::{VirtCpu, cr0, cr4};
 use gnomon_shadow::deliver::Exception;
 use gnomon_shadow::emulate::{Base, Platform};
-use gnomon_shadow::patch::{BEYOND, Patches, Site, TRAP, overhang, scan, scan_page};
-use gnomon_shadow::tables::entry::PAGE;
-use gnomon_shadow::tables::walk::{Access, Kind, walk};
+use gnomon_shadow::patch::Patches;
+use gnomon_shadow::tables::walk::{Access, Kind};
 use gnomon_shadow::tables::{Outcome, ShadowTables};
 use kvm_bindings::{CpuId, Msrs, kvm_debugregs, kvm_msr_entry, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
@@ -82,127 +81,9 @@ impl World {
         )
     }
 
-    /// Replaces the instructions in `len` bytes of code at `gpa` that would go wrong in ring 3
-    /// without a trap.
-    pub fn patch(&mut self, gpa: u64, len: u64) {
-        // What lies behind the code on its last page is executable along with it.
-        let end = (gpa + len).next_multiple_of(PAGE);
-        let mut code = vec![0; (end - gpa) as usize];
-        if !self.ram.load(gpa, &mut code) {
-            return;
-        }
-        self.replace(scan(&code, gpa));
-        self.scanned(gpa, end);
-    }
-
-    /// As [`Self::patch`], for code whose sensitive instructions are known: the gpa of each, and
-    /// its length.
-    pub fn patch_known(&mut self, gpa: u64, len: u64, sensitive: &[(u64, u8)]) {
-        let site = |&(va, len): &(u64, u8)| {
-            let mut original = vec![0; usize::from(len)];
-            let loaded = self.ram.load(va, &mut original);
-            loaded.then_some(Site { va, original })
-        };
-        let here = |&&(va, _): &&(u64, u8)| (gpa..gpa + len).contains(&va);
-        let sites = sensitive.iter().filter(here).filter_map(site).collect();
-        self.replace(sites);
-        // Only whole pages: what lies behind the code has not been looked at.
-        self.scanned(gpa, (gpa + len) & !(PAGE - 1));
-    }
-
-    /// The pages that lie within `start..end` have been scanned.
-    fn scanned(&mut self, start: u64, end: u64) {
-        for page in (start.next_multiple_of(PAGE)..end).step_by(PAGE as usize) {
-            self.tables.code_scanned(page);
-        }
-    }
-
     /// A page fault of the guest.
     pub fn fault(&mut self, va: u64, access: Access) -> Outcome {
         self.tables.fault(&self.ram, va, access)
-    }
-
-    fn replace(&mut self, sites: Vec<Site>) {
-        for site in sites {
-            log::debug!("replaced {:02x?} at {:#x}", site.original, site.va);
-            if self.ram.store(site.va, &[TRAP]) {
-                self.patches.insert(site.va, site);
-            }
-        }
-    }
-
-    /// The guest's kernel is about to execute at `va`, which is `gpa`, in a page that it could
-    /// write to until now: replaces what has to be replaced, and write-protects it.
-    pub fn scan(&mut self, va: u64, gpa: u64) {
-        let page = gpa & !(PAGE - 1);
-        let offset = (gpa % PAGE) as usize;
-        self.restore(page);
-        let mut code = vec![0; PAGE as usize];
-        if !self.ram.load(page, &mut code) {
-            return;
-        }
-        let va = va & !(PAGE - 1);
-        // What the next page holds of an instruction that begins in this one.
-        if let Some(next) = self.code_at(va.wrapping_add(PAGE)) {
-            code.extend(&next[..BEYOND]);
-        }
-        let before = self.code_at(va.wrapping_sub(PAGE));
-        let start = before.map_or(0, |mut before| {
-            before.extend(&code[..BEYOND]);
-            overhang(&before)
-        });
-        let sites = scan_page(&code, page, offset, start);
-        self.tables.code_scanned(page);
-        // The rest of an instruction on the next page must not change unseen either.
-        let crosses = |site: &Site| site.va + site.original.len() as u64 > page + PAGE;
-        if sites.last().is_some_and(crosses)
-            && let Some(next) = self.translate_code(va.wrapping_add(PAGE))
-        {
-            self.tails.insert(next, page);
-            if !self.tables.is_code(next) {
-                self.scan(va.wrapping_add(PAGE), next);
-            }
-        }
-        self.replace(sites);
-    }
-
-    /// Where kernel code at `va` lies.
-    fn translate_code(&self, va: u64) -> Option<u64> {
-        let access = Access {
-            kind: Kind::Fetch,
-            user: false,
-        };
-        let t = walk(&self.ram, self.tables.paging(), va, access).ok()?;
-        Some(t.gpa)
-    }
-
-    /// The page of kernel code at `va`, as it was written; None if there is none.
-    fn code_at(&self, va: u64) -> Option<Vec<u8>> {
-        let gpa = self.translate_code(va)?;
-        let mut code = vec![0; PAGE as usize];
-        self.ram.load(gpa, &mut code).then_some(())?;
-        self.patches.undo(gpa, &mut code);
-        Some(code)
-    }
-
-    /// The page at `gpa`, scanned code until now, is about to be written to.
-    pub fn unscan(&mut self, gpa: u64) {
-        let page = gpa & !(PAGE - 1);
-        if let Some(head) = self.tails.remove(&page) {
-            self.unscan(head);
-        }
-        self.restore(page);
-        self.tables.code_written(page);
-    }
-
-    /// Puts back what was replaced in a page.
-    fn restore(&mut self, page: u64) {
-        for (gpa, site) in self.patches.remove(page, PAGE) {
-            let mut now = [0];
-            if self.ram.load(gpa, &mut now) && now == [TRAP] {
-                self.ram.store(gpa, &site.original[..1]);
-            }
-        }
     }
 
     fn now(&self, tsc: u64) -> Now {
@@ -316,7 +197,11 @@ impl Platform for Outside<'_> {
     ) -> Result<(), Exception> {
         self.pieces(va, bytes.len(), access, |this, gpa, offset, size| {
             let piece = &mut bytes[offset..offset + size];
-            if !this.world.ram.load(gpa, piece) {
+            if this.world.ram.load(gpa, piece) {
+                if access.kind == Kind::Fetch {
+                    this.world.patches.undo(gpa, piece);
+                }
+            } else {
                 dispatch(
                     Exit::MmioRead {
                         addr: gpa,
