@@ -197,8 +197,10 @@ impl Inner {
             let value = make_writable(area, page, old)? | bits | WRITE | DIRTY;
             // SAFETY: as above.
             unsafe { *entry = value };
-            tables.flush(page, page + PAGE);
+            // The fault itself has dropped the translation; one that came back meanwhile (SDM volume 3,
+            // 4.10.4.3) is wrong only if it leads to another frame.
             if value & ADDRESS != old & ADDRESS {
+                tables.flush(page, page + PAGE);
                 // SAFETY: the entry owned this reference and does not point there any more.
                 drop(unsafe { Frame::from_raw(old & ADDRESS) });
                 if reclaim::is_tracking() {

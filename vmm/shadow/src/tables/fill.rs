@@ -106,6 +106,9 @@ impl<T: TablePages> ShadowTables<T> {
             };
             page = self.link(ram, page, i, role, bits, entry)?;
         }
+        if t.level < 4 {
+            self.link_other_view(ram, !access.user, slot, t.entries[4]);
+        }
         let (level, entry) = (t.level, t.entries[usize::from(t.level)]);
         let class = self.pool.page(page).role.class;
         let Some(bits) = rights(&self.paging.mode, class, entry, true) else {
@@ -122,6 +125,46 @@ impl<T: TablePages> ShadowTables<T> {
             return Ok(());
         }
         self.fill_large(ram, va, page, level, entry, bits)
+    }
+
+    /// Lets the root of the current CR3's other view lead to the table that `entry` of its `slot` asks
+    /// for, if both are there: the kernel is likely to use its program's memory, and the program what
+    /// the kernel has used for it.
+    fn link_other_view(&mut self, ram: &impl GuestRam, user_view: bool, slot: usize, entry: u64) {
+        let role = Role::root(self.paging.cr3, user_view);
+        let Some(&root) = self.roles.get(&role) else {
+            return;
+        };
+        let p = self.pool.page(root);
+        if p.entries[slot] != 0 || self.is_monitor_slot(4, slot) || self.pool.is_posted(root) {
+            return;
+        }
+        if let Some((role, bits)) = child(&self.paging.mode, role, p.private.get(slot), entry)
+            && self.roles.contains_key(&role)
+        {
+            // It is there: nothing is taken from the pool.
+            let _ = self.link(ram, root, slot, role, bits, entry);
+        }
+    }
+
+    /// Lets the new root `page` lead to the tables that it can share with the root of the other view.
+    pub(super) fn link_as_other_view(&mut self, page: u32, user_view: bool) {
+        let other = Role::root(self.paging.cr3, user_view);
+        let Some(&other) = self.roles.get(&other) else {
+            return;
+        };
+        let role = self.pool.page(page).role;
+        for slot in self.pool.page(other).present.iter() {
+            let entry = self.pool.page(other).source[slot];
+            if !self.is_monitor_slot(4, slot)
+                && let Some((to, bits)) = child(&self.paging.mode, role, false, entry)
+                && let Some(&to) = self.roles.get(&to)
+                && to == self.pool.target(self.pool.page(other).entries[slot])
+            {
+                self.replace(page, slot, self.pool.gpa(to) | bits, None);
+                self.pool.page_mut(page).source[slot] = entry;
+            }
+        }
     }
 
     /// Points entry `i` of `page` to the table of `role`; the number of that table's page.

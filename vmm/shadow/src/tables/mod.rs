@@ -265,6 +265,7 @@ impl<T: TablePages> ShadowTables<T> {
         if let Some((slot, entry)) = self.config.monitor {
             self.pool.set(page, slot, entry);
         }
+        self.link_as_other_view(page, !user_view);
         Ok(page)
     }
 

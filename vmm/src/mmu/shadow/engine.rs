@@ -163,7 +163,7 @@ impl Engine {
         let user = self.guest.cpu.is_user();
         if !self.plan.is_unfinished() {
             let (tables, ram) = (&mut self.world.tables, &self.world.ram);
-            if user && let Some((va, access)) = self.guest.last_fault.take() {
+            if let Some((va, access)) = self.guest.resolved_fault() {
                 tables.prefetch(ram, va, access);
             }
             let entry = tables.entry(user, &mut self.plan.edits);

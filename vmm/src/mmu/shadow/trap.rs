@@ -30,6 +30,14 @@ const VIRTUAL: u64 = flag::IF | flag::IOPL;
 /// them and ring 0 does not.
 const USER_ONLY: u64 = flag::AC | flag::NT;
 
+/// A page fault that the guest has seen.
+struct LastFault {
+    va: u64,
+    access: Access,
+    /// Where.
+    rip: u64,
+}
+
 /// The virtual processor's state between traps.
 pub struct Guest {
     /// What the guest knows of.
@@ -38,9 +46,8 @@ pub struct Guest {
     pub halted: bool,
     /// Where the handler of an interrupt will return to (RIP and RSP), until it has.
     serving: Option<(u64, u64)>,
-    /// The last page fault that the guest has seen; when it returns, that page is likely to be
-    /// used.
-    pub last_fault: Option<(u64, Access)>,
+    /// The last page fault that the guest has seen.
+    last_fault: Option<LastFault>,
     /// How many instructions at an address are worth carrying out at once.
     ahead: HashMap<u64, u8>,
     /// Instructions looked at behind one that has trapped, to find the next that would.
@@ -74,7 +81,16 @@ impl Guest {
         self.halted = false;
         self.counters.interrupts += 1;
         self.serving = Some((self.cpu.rip, self.cpu.gpr[reg::RSP]));
-        self.deliver(out, Event::Interrupt(vector))
+        self.deliver(out, Event::Interrupt(vector))?;
+        self.run_ahead(out)
+    }
+
+    /// The page fault, and its access, that the guest is about to return from: to a program, or to the
+    /// very instruction of its kernel.
+    pub fn resolved_fault(&mut self) -> Option<(u64, Access)> {
+        let returns = |fault: &mut LastFault| self.cpu.is_user() || self.cpu.rip == fault.rip;
+        let fault = self.last_fault.take_if(returns)?;
+        Some((fault.va, fault.access))
     }
 
     /// Counts a trap; `kick`: by which gnomon has interrupted ring 3.
@@ -202,7 +218,11 @@ impl Guest {
             }
             Outcome::Fault(fault) => {
                 self.counters.page_faults += 1;
-                self.last_fault = Some((va, access));
+                self.last_fault = Some(LastFault {
+                    va,
+                    access,
+                    rip: self.cpu.rip,
+                });
                 let e = Exception::page_fault(va, fault.error);
                 self.deliver(out, Event::Exception(e))
             }
