@@ -21,7 +21,10 @@ in_every_mode!(
     shared_memory_goes_to_swap_space,
     mapped_file_is_written_back_and_right,
     every_policy_keeps_pages_right,
+    file_in_memory_goes_to_swap_space,
     swapoff_brings_everything_back,
+    swapoff_brings_files_in_memory_back,
+    pages_of_files_that_come_back_are_counted,
     thrashing_shows_in_the_counters,
     memory_and_swap_full_kill_the_largest,
 );
@@ -72,6 +75,9 @@ fn program_with_twice_the_memory_is_right(mode: Mode) {
     // At least what does not fit has left.
     assert!(counter(&text, "pswpout") > 4096, "{text}");
     assert!(counter(&text, "pswpin") > 4096, "{text}");
+    // Most of it before anybody had to wait for it.
+    let background = counter(&text, "pgsteal_kswapd");
+    assert!(background > counter(&text, "pgsteal_direct"), "{text}");
 }
 
 fn fork_shares_pages_in_swap_space(mode: Mode) {
@@ -111,6 +117,58 @@ fn every_policy_keeps_pages_right(mode: Mode) {
         finished.text(),
         right + "fifo clock second-chance aging wsclock [random]\n"
     );
+}
+
+fn file_in_memory_goes_to_swap_space(mode: Mode) {
+    let script = format!(
+        "yes abcdefghi | head -c 18000000 >/tmp/file; md5sum </tmp/file
+        {IN_GUEST} swap file 8 /tmp/mapped; md5sum </tmp/file; rm /tmp/file /tmp/mapped
+        cat /proc/vmstat"
+    );
+    let finished = run(mode, 64, "swap=/dev/vdb", &script);
+    finished.assert_status(0);
+    let text = finished.text();
+    let sum = "204f8b3dc1c33ad68800a8737ec6e742  -\n";
+    let right = format!("{sum}file: 2048 pages are right\n{sum}");
+    assert!(text.starts_with(&right), "{text}");
+    assert!(counter(&text, "pswpout") > 2000, "{text}");
+}
+
+fn swapoff_brings_files_in_memory_back(mode: Mode) {
+    let files = Scratch::new().unwrap();
+    let disk = blank(&files, 32);
+    let busybox = gnomon_tests::busybox::path();
+    let finished = Gnomon::new(mode)
+        .memory(MEMORY)
+        .file(program::path(), IN_GUEST)
+        .file(&busybox, "/busybox")
+        .options(["--disk", disk.to_str().unwrap(), "--cmdline", "swap=/dev/vdb"])
+        .shell(&format!(
+            "seq 1 700000 >/tmp/file; a=$(md5sum </tmp/file); {IN_GUEST} swap alone 12
+            grep -c ^pswpout.0$ /proc/vmstat
+            /busybox swapoff /dev/vdb; echo $?; b=$(md5sum </tmp/file); [ "$a" = "$b" ]; echo $?
+            cat /proc/swaps"
+        ))
+        .timeout(LONG)
+        .run();
+    finished.assert_status(0);
+    assert_eq!(
+        finished.text(),
+        "alone: 3072 pages are right\n0\n0\n0\nFilename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    );
+}
+
+fn pages_of_files_that_come_back_are_counted(mode: Mode) {
+    let script = "head -c 20000000 /dev/zero >/file; cat /proc/vmstat
+        cat /file >/dev/null; cat /file >/dev/null; cat /proc/vmstat; rm /file";
+    let finished = run(mode, 64, "", script);
+    finished.assert_status(0);
+    let text = finished.text();
+    let name = "workingset_refault_file";
+    let before = counter(&text, name);
+    let (_, after) = text.rsplit_once("nr_free_pages").unwrap();
+    let came = counter(after, name) - before;
+    assert!(came > 1000, "{came}");
 }
 
 fn swapoff_brings_everything_back(mode: Mode) {

@@ -11,7 +11,10 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::mm::frame::{self, Frame};
+use crate::mm::stat;
 use crate::sync::SpinLock;
+
+mod evicted;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -66,7 +69,7 @@ impl Pages {
     }
 
     /// Takes the pages out for which `which` says so; gives their number.
-    fn take(&mut self, first: u64, end: u64, mut which: impl FnMut(&Page) -> bool) -> usize {
+    fn take(&mut self, first: u64, end: u64, mut which: impl FnMut(u64, &Page) -> bool) -> usize {
         let mut taken = 0;
         let mut empty = Vec::new();
         let groups = first / GROUP as u64..end.div_ceil(GROUP as u64);
@@ -74,7 +77,7 @@ impl Pages {
             let mut left = false;
             for (slot, index) in group.pages.iter_mut().zip(number * GROUP as u64..) {
                 let Some(page) = slot else { continue };
-                if (first..end).contains(&index) && which(page) {
+                if (first..end).contains(&index) && which(index, page) {
                     if page.dirty {
                         DIRTY.fetch_sub(1, Ordering::Relaxed);
                     }
@@ -164,6 +167,9 @@ impl PageCache {
             return page.frame.clone();
         }
         CACHED.fetch_add(1, Ordering::Relaxed);
+        if evicted::forget(core::ptr::from_ref(self).addr(), index) {
+            stat::REFAULTS_FILE.add_one();
+        }
         if self.only_memory {
             SHMEM.fetch_add(1, Ordering::Relaxed);
         }
@@ -223,7 +229,7 @@ impl PageCache {
     /// Forget the pages `first..end`.
     pub fn punch(&self, first: u64, end: u64) {
         if first < end {
-            let taken = self.pages.lock().take(first, end, |_| true);
+            let taken = self.pages.lock().take(first, end, |_, _| true);
             if self.only_memory {
                 SHMEM.fetch_sub(taken, Ordering::Relaxed);
             }
@@ -239,6 +245,44 @@ impl PageCache {
         run
     }
 
+    /// Hands up to `max` clean pages that nobody else refers to over to `each`, which gives back the one
+    /// that has to stay; none is handed over after that. How many are gone. `each` must not come back
+    /// here.
+    pub fn take_unused(
+        &self,
+        max: usize,
+        each: &mut dyn FnMut(u64, Frame) -> Option<Frame>,
+    ) -> usize {
+        let Some(mut pages) = self.pages.try_lock() else {
+            return 0;
+        };
+        let (mut gone, mut refused) = (0, false);
+        pages.0.retain(|&number, group| {
+            for (slot, index) in group.pages.iter_mut().zip(number * GROUP as u64..) {
+                let unused = |page: &mut Page| !page.dirty && page.frame.refcount() == 1;
+                if refused || gone == max {
+                    break;
+                }
+                let Some(page) = slot.take_if(unused) else {
+                    continue;
+                };
+                match each(index, page.frame) {
+                    None => gone += 1,
+                    Some(frame) => {
+                        refused = true;
+                        *slot = Some(Page { frame, ..page });
+                    }
+                }
+            }
+            group.pages.iter().any(Option::is_some)
+        });
+        CACHED.fetch_sub(gone, Ordering::Relaxed);
+        if self.only_memory {
+            SHMEM.fetch_sub(gone, Ordering::Relaxed);
+        }
+        gone
+    }
+
     /// Number of cached pages.
     pub fn len(&self) -> usize {
         self.pages.lock().iter().count()
@@ -251,9 +295,17 @@ impl PageCache {
             return 0;
         };
         let mut left = target;
-        pages.take(0, u64::MAX - GROUP as u64, |page| {
+        let cache = core::ptr::from_ref(self).addr();
+        // What is dropped because somebody asked for it says nothing of what is needed.
+        let short = target < usize::MAX;
+        pages.take(0, u64::MAX - GROUP as u64, |index, page| {
             let drop = left > 0 && !page.dirty && page.frame.refcount() == 1;
-            left -= usize::from(drop);
+            if drop {
+                left -= 1;
+                if short {
+                    evicted::remember(cache, index);
+                }
+            }
             drop
         })
     }

@@ -1,4 +1,7 @@
-//! A file system in memory: `/tmp`, `/dev/shm`, and the nameless files of `memfd_create(2)`.
+//! A file system in memory and swap space: `/tmp`, `/dev/shm`, and the nameless files of
+//! `memfd_create(2)`.
+
+mod pages;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -14,7 +17,11 @@ use super::{
 };
 use crate::errno::{Errno, KResult};
 use crate::mm::frame::{self, Frame};
+use crate::mm::{reclaim, swap};
 use crate::sync::{Mutex, SpinLock};
+
+use pages::Swapped;
+pub use pages::{bring_back, swap_out};
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
@@ -33,7 +40,8 @@ pub struct TmpFs {
 }
 
 impl TmpFs {
-    /// An empty file system whose root has the permission bits `perm`, as large as memory.
+    /// An empty file system whose root has the permission bits `perm`, as large as memory and swap
+    /// space.
     pub fn new(perm: u32) -> Arc<Self> {
         Self::with_limit(perm, u64::MAX)
     }
@@ -93,6 +101,7 @@ impl TmpFs {
             entries: SpinLock::new(Entries::default()),
             target: target.to_vec(),
             writers: AtomicU32::new(0),
+            swapped: Swapped::new(),
         })
     }
 
@@ -117,9 +126,9 @@ impl FileSystem for TmpFs {
     }
 
     fn statfs(&self) -> StatFs {
-        let all = (frame::total_frames() as u64).min(self.limit);
+        let all = (reclaim::backed_pages() as u64).min(self.limit);
         let left = self.limit - self.used.load(Ordering::Relaxed).min(self.limit);
-        let free = left.min(frame::free_frames() as u64);
+        let free = left.min((frame::free_frames() + swap::free_pages()) as u64);
         StatFs {
             magic: TMPFS_MAGIC,
             block_size: PAGE as u64,
@@ -172,6 +181,7 @@ pub struct TmpInode {
     entries: SpinLock<Entries>,
     target: Vec<u8>,
     writers: AtomicU32,
+    swapped: Swapped,
 }
 
 impl TmpInode {
@@ -224,26 +234,6 @@ impl TmpInode {
         }
     }
 
-    /// The page `index`, made if it does not exist. ENOMEM as ENOSPC: this is the "disk".
-    fn page_or_new(&self, index: u64) -> KResult<Frame> {
-        if let Some(frame) = self.cache.get(index) {
-            return Ok(frame);
-        }
-        let fs = self.fs.upgrade();
-        if let Some(fs) = &fs
-            && fs.used.fetch_add(1, Ordering::Relaxed) >= fs.limit
-        {
-            fs.used.fetch_sub(1, Ordering::Relaxed);
-            return Err(Errno::ENOSPC);
-        }
-        let fresh = Frame::alloc_zeroed().map_err(|_| {
-            self.give_back(1);
-            Errno::ENOSPC
-        })?;
-        self.meta.lock().blocks += (PAGE / 512) as u64;
-        Ok(self.cache.insert(index, fresh, false))
-    }
-
     fn write_locked(&self, offset: u64, buf: &mut WriteBuf<'_>) -> KResult<usize> {
         let mut at = offset;
         let mut written = 0;
@@ -281,6 +271,7 @@ impl TmpInode {
 
 impl Drop for TmpInode {
     fn drop(&mut self) {
+        self.forget_pages();
         self.give_back(self.meta.lock().blocks / (PAGE / 512) as u64);
     }
 }
@@ -428,7 +419,12 @@ impl Inode for TmpInode {
             }
             let within = (at % PAGE as u64) as usize;
             let len = (buf.remaining().min(PAGE - within) as u64).min(size - at) as usize;
-            let step = match self.cache.get(at / PAGE as u64) {
+            let page = match self.present(at / PAGE as u64) {
+                Ok(page) => page,
+                Err(e) if read == 0 => return Err(e),
+                Err(_) => break,
+            };
+            let step = match page {
                 Some(frame) => buf.put(&cache::bytes(&frame)[within..within + len]),
                 None => buf.put_zeros(len),
             };
@@ -466,12 +462,12 @@ impl Inode for TmpInode {
         let _write = self.write.lock();
         let tail = (size % PAGE as u64) as usize;
         if tail != 0
-            && let Some(frame) = self.cache.get(size / PAGE as u64)
+            && let Some(frame) = self.present(size / PAGE as u64)?
         {
             cache::bytes_mut(&frame)[tail..].fill(0);
         }
-        self.cache.truncate(size.div_ceil(PAGE as u64));
-        let blocks = (self.cache.len() * (PAGE / 512)) as u64;
+        let left = self.cut(size.div_ceil(PAGE as u64));
+        let blocks = (left * (PAGE / 512)) as u64;
         let mut meta = self.meta.lock();
         meta.size = size;
         let before = core::mem::replace(&mut meta.blocks, blocks);

@@ -13,7 +13,7 @@ use gnomon_frames::{Buddy, FrameMeta, MemMap};
 
 use super::layout::PAGE;
 pub use super::phys_to_virt;
-use super::{reclaim, swap};
+use super::{background, reclaim, swap};
 use crate::errno::{Errno, KResult};
 use crate::sync::SpinLock;
 
@@ -48,6 +48,8 @@ struct Map(core::cell::UnsafeCell<MemMap>);
 unsafe impl Sync for Map {}
 static MAP: Map = Map(core::cell::UnsafeCell::new(MemMap::empty()));
 
+/// Frames below which allocations wake the thread that makes room.
+static LOW: AtomicUsize = AtomicUsize::new(0);
 /// Frames below which programs get none.
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 /// All frames that the allocator was given.
@@ -79,7 +81,15 @@ pub(super) fn add(start: u64, end: u64) {
     a.free += added;
     let total = TOTAL.load(Ordering::Relaxed) + added;
     TOTAL.store(total, Ordering::Relaxed);
-    RESERVE.store((total / 32).max(512).min(total / 4), Ordering::Relaxed);
+    let reserve = (total / 32).max(512).min(total / 4);
+    RESERVE.store(reserve, Ordering::Relaxed);
+    LOW.store(reserve + reserve / 4, Ordering::Relaxed);
+}
+
+/// Free frames with which the thread that makes room is content.
+pub(super) fn high_watermark() -> usize {
+    let reserve = RESERVE.load(Ordering::Relaxed);
+    reserve + reserve / 2
 }
 
 /// Free frames.
@@ -240,18 +250,12 @@ impl Frame {
 
     #[inline]
     fn take(from: impl Fn(&mut Allocator) -> Option<u32>) -> KResult<Frame> {
-        let reserve = RESERVE.load(Ordering::Relaxed);
+        let low = LOW.load(Ordering::Relaxed);
         let mut a = ALLOCATOR.lock();
-        if a.free <= reserve {
-            let short = reserve - a.free;
+        if a.free <= low {
             drop(a);
-            if reclaim::make_room(short + HOT) == 0 {
-                return Err(Errno::ENOMEM);
-            }
+            Frame::require_room()?;
             a = ALLOCATOR.lock();
-            if a.free <= reserve {
-                return Err(Errno::ENOMEM);
-            }
         }
         let frame = from(&mut a)
             .and_then(NonZeroU32::new)
@@ -260,6 +264,21 @@ impl Frame {
         let frame = Frame(frame);
         frame.count().store(1, Ordering::Relaxed);
         Ok(frame)
+    }
+
+    /// Memory is short, or soon will be. `ENOMEM`: only the reserve is left.
+    #[cold]
+    fn require_room() -> KResult<()> {
+        background::wake();
+        let reserve = RESERVE.load(Ordering::Relaxed);
+        let free = free_frames();
+        if free > reserve {
+            return Ok(());
+        }
+        if reclaim::make_room(reserve - free + HOT) == 0 || free_frames() <= reserve {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
     }
 
     /// Records that the frame may hold something other than zeros.
@@ -303,7 +322,7 @@ impl Frame {
 
     /// Number of the frame.
     #[inline]
-    pub(super) fn number(&self) -> NonZeroU32 {
+    pub fn number(&self) -> NonZeroU32 {
         self.0
     }
 

@@ -7,14 +7,15 @@
 //! | `frame`, `heap` | allocation |
 //! | `table` | page tables of programs |
 //! | `swap` | pages on a disk |
-//! | `reclaim`, `rmap` | page replacement: making room, who maps a frame |
+//! | `reclaim`, `background`, `rmap` | page replacement: making room, ahead of need, who maps a frame |
 //! | `stat` | counters |
-//! | `space`, `area`, `areas`, `shared`, `fault`, `remap`, `random` | address spaces: areas, page faults, fork, mremap, layout |
+//! | `space`, `area`, `areas`, `shared`, `fault`, `remap`, `lock`, `random` | address spaces: areas, page faults, fork, mremap, layout |
 //! | `usage` | what a program has, for /proc |
 //! | `user`, `user_copy` | copies from and to programs |
 
 pub mod area;
 mod areas;
+mod background;
 pub mod direct;
 mod fault;
 pub mod frame;

@@ -1,7 +1,7 @@
 //! Making room when memory is short.
 //!
-//! Pages of files that nobody maps and that are clean go first: they cost nothing. Then a
-//! replacement policy (`gnomon-replacement`) chooses among the pages that programs map. While memory
+//! Pages of files that nobody maps and that are clean go first: they cost nothing. Then files in memory
+//! (tmpfs) that were not used of late go to swap space, and a replacement policy (`gnomon-replacement`) chooses among the pages that programs map. While memory
 //! is plentiful nothing is recorded; the first shortage admits all pages that are there to the
 //! policy, and from then on page faults admit theirs, until memory is plentiful again. Pages that go
 //! for another reason are not taken out: a page that is chosen is checked, and forgotten if it is
@@ -24,6 +24,7 @@ use super::table::{ADDRESS, SWAPPED};
 use super::{frame, stat};
 use crate::arch::rand;
 use crate::errno::{Errno, KResult};
+use crate::fs::tmpfs;
 use crate::sync::SpinLock;
 use crate::task;
 
@@ -142,14 +143,48 @@ pub fn backed_pages() -> usize {
 /// Makes room for `target` frames if it can; gives how many frames it gained. May sleep. The caller
 /// holds no spin lock, and the lock of no address space unless it is content with pages of files.
 pub fn make_room(target: usize) -> usize {
+    make(target, &DIRECT)
+}
+
+/// The same, by the thread that does nothing else.
+pub(super) fn make_room_in_background(target: usize) -> usize {
+    make(target, &BACKGROUND)
+}
+
+/// Who makes room: what is counted.
+struct Reclaimer {
+    stalls: Option<&'static stat::Counter>,
+    scanned: &'static stat::Counter,
+    stolen: &'static stat::Counter,
+}
+
+const DIRECT: Reclaimer = Reclaimer {
+    stalls: Some(&stat::STALLS),
+    scanned: &stat::SCANNED,
+    stolen: &stat::STOLEN,
+};
+
+const BACKGROUND: Reclaimer = Reclaimer {
+    stalls: None,
+    scanned: &stat::SCANNED_BACKGROUND,
+    stolen: &stat::STOLEN_BACKGROUND,
+};
+
+fn make(target: usize, who: &Reclaimer) -> usize {
     let mut gained = crate::fs::reclaim(target);
     let mut fruitless = 0;
+    if gained < target && swap::total_pages() > 0 {
+        gained += tmpfs::swap_out(target - gained, false);
+    }
     while gained < target && fruitless < FRUITLESS && swap::total_pages() > 0 {
-        let Some(more) = replace((target - gained).clamp(BATCH / 2, BATCH)) else {
+        let Some(more) = replace((target - gained).clamp(BATCH / 2, BATCH), who) else {
             break;
         };
         fruitless += usize::from(more == 0);
         gained += more;
+    }
+    if gained == 0 && swap::total_pages() > 0 {
+        gained = tmpfs::swap_out(target, true);
     }
     gained
 }
@@ -170,7 +205,7 @@ pub fn alloc_block(order: usize) -> Option<u64> {
 
 /// Lets up to `target` pages that programs map leave memory; gives how many frames that gained. None:
 /// no page can leave.
-fn replace(target: usize) -> Option<usize> {
+fn replace(target: usize, who: &Reclaimer) -> Option<usize> {
     // In the middle of a page fault: its own process's pages must have their turn, too, so the
     // fault makes room when it has let go of them.
     let busy = task::current_space().is_some_and(|space| space.inner.try_lock().is_none());
@@ -180,7 +215,9 @@ fn replace(target: usize) -> Option<usize> {
     let spaces = rmap::all_spaces();
     let mut leaving = Leaving::new(target).ok()?;
     let mut view = View::new(&spaces, target).ok()?;
-    stat::STALLS.add_one();
+    if let Some(stalls) = who.stalls {
+        stalls.add_one();
+    }
     let (mut gone, unmapped) = {
         let mut policy = POLICY.lock();
         let policy = policy.as_deref_mut()?;
@@ -189,13 +226,15 @@ fn replace(target: usize) -> Option<usize> {
         }
         choose_pages(policy, &mut view, &mut leaving, target)
     };
+    who.scanned.add(view.scanned);
     view.finish();
     drop(spaces);
     leaving.write();
     if unmapped > 0 {
         gone += crate::fs::reclaim(unmapped);
+        gone += tmpfs::swap_out(unmapped, false);
     }
-    stat::STOLEN.add(gone as u64);
+    who.stolen.add(gone as u64);
     (gone > 0 || unmapped > 0).then_some(gone)
 }
 
@@ -262,6 +301,7 @@ pub(super) fn bring_back(pages: usize, left: &mut dyn FnMut() -> usize) -> KResu
         for space in rmap::all_spaces() {
             space.bring_back()?;
         }
+        tmpfs::bring_back()?;
         if left() == 0 {
             return Ok(());
         }

@@ -19,7 +19,6 @@ use super::frame::{self, Frame};
 use super::layout::PAGE;
 use super::shared::SharedPages;
 use super::space::AddressSpace;
-use super::stat;
 use super::swap::{self, Leaving};
 use super::table::{ACCESSED, ADDRESS, SWAPPED};
 use crate::errno::{Errno, KResult};
@@ -75,6 +74,8 @@ pub(super) struct View<'a> {
     freed: Vec<Frame>,
     /// The running program's translations are stale.
     stale: bool,
+    /// Pages that were looked at.
+    pub scanned: u64,
 }
 
 impl<'a> View<'a> {
@@ -92,6 +93,7 @@ impl<'a> View<'a> {
             found,
             freed,
             stale: false,
+            scanned: 0,
         })
     }
 
@@ -294,7 +296,7 @@ fn is_files(inode: &dyn Inode, index: u64, frame: u32) -> bool {
 
 impl Pages for View<'_> {
     fn take_accessed(&mut self, slot: Slot) -> bool {
-        stat::SCANNED.add_one();
+        self.scanned += 1;
         if !self.find(slot) {
             return false;
         }

@@ -44,10 +44,16 @@ pub static SWAP_IN: Counter = Counter::new();
 pub static SWAP_OUT: Counter = Counter::new();
 /// Times that somebody had to make room before going on.
 pub static STALLS: Counter = Counter::new();
-/// Pages looked at for replacement.
+/// Pages looked at for replacement by those who needed room.
 pub static SCANNED: Counter = Counter::new();
-/// Pages whose frame was gained by replacement.
+/// Pages whose frame they gained.
 pub static STOLEN: Counter = Counter::new();
+/// Pages looked at for replacement in the background.
+pub static SCANNED_BACKGROUND: Counter = Counter::new();
+/// Pages whose frame was gained there.
+pub static STOLEN_BACKGROUND: Counter = Counter::new();
+/// Pages of files that were dropped for want of memory and came back.
+pub static REFAULTS_FILE: Counter = Counter::new();
 /// Pages of programs' own memory that came back after they had been replaced.
 pub static REFAULTS_ANON: Counter = Counter::new();
 /// Processes killed because memory and swap space were full.

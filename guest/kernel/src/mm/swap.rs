@@ -26,7 +26,7 @@ use gnomon_frames::swap_header::{self, Header, HeaderError};
 
 use super::frame::{self, Frame};
 use super::layout::PAGE;
-use super::{phys_to_virt, reclaim, stat, table};
+use super::{background, phys_to_virt, reclaim, stat, table};
 use crate::drivers::block::{self, BlockDevice, SECTOR};
 use crate::errno::{Errno, KResult};
 use crate::sync::{Mutex, SpinLock};
@@ -40,7 +40,7 @@ const SECTORS: u64 = (PAGE / SECTOR) as u64;
 
 /// A page in some swap space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SwapSlot(u32);
+pub struct SwapSlot(u32);
 
 impl SwapSlot {
     fn new(space: usize, slot: u32) -> SwapSlot {
@@ -188,6 +188,7 @@ pub fn on(device: Arc<dyn BlockDevice>, priority: Option<i32>) -> KResult<()> {
     let mut map = SwapMap::new(pages).map_err(|_| Errno::ENOMEM)?;
     header.bad_pages().for_each(|page| map.mark_bad(page));
     reclaim::prepare()?;
+    background::start()?;
     let frames = frame::map().frames() as usize;
     let mut slot_of = Vec::new();
     slot_of
@@ -354,7 +355,7 @@ impl State {
 
 /// A page with `references` page-table entries leaves memory: the slot for them to name, each with
 /// its reference, and whether the page must be written to it. None: swap space is full.
-pub(super) fn leave(frame: NonZeroU32, references: usize) -> Option<(SwapSlot, bool)> {
+pub fn leave(frame: NonZeroU32, references: usize) -> Option<(SwapSlot, bool)> {
     let mut state = STATE.lock();
     let (slot, write) = match state.attachment(frame) {
         Some((slot, _)) => (slot, false),
@@ -384,7 +385,7 @@ pub(super) fn duplicate(slot: SwapSlot) -> KResult<()> {
 }
 
 /// A page-table entry that named the slot is gone.
-pub(super) fn release(slot: SwapSlot) {
+pub fn release(slot: SwapSlot) {
     let mut state = STATE.lock();
     let pinned = state.map(slot).and_then(|map| map.release(slot.slot()));
     if let Some(frame) = pinned {
@@ -413,14 +414,14 @@ fn release_taken(slot: SwapSlot, frame: &Frame) {
 }
 
 /// Whether a slot is to be emptied (`swapoff`).
-pub(super) fn is_unwanted(slot: SwapSlot) -> bool {
+pub fn is_unwanted(slot: SwapSlot) -> bool {
     let state = STATE.lock();
     let space = state.spaces[slot.space()].as_ref();
     space.is_some_and(|space| !space.accepts)
 }
 
 /// Pages that come back to memory together: slots in a row, read with one request.
-pub(super) struct Arriving {
+pub struct Arriving {
     first: SwapSlot,
     /// Their frames, for as many as there was room.
     pub frames: Vec<Frame>,
@@ -504,7 +505,7 @@ pub(super) fn is_attached(gpa: u64) -> bool {
 
 /// The only owner of an attached frame is about to write to it: the slot is not the same any more.
 #[cold]
-pub(super) fn own(gpa: u64) {
+pub fn own(gpa: u64) {
     if let Some(frame) = NonZeroU32::new((gpa >> 12) as u32) {
         frame_died(frame);
     }
@@ -534,7 +535,7 @@ fn page_mut(frame: &Frame) -> &mut [u8] {
 }
 
 /// Pages on their way out of memory. Their page-table entries name slots already.
-pub(super) struct Leaving {
+pub struct Leaving {
     pages: Vec<(SwapSlot, Frame)>,
 }
 

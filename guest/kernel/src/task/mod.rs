@@ -45,7 +45,7 @@ pub use creds::Creds;
 pub use family::{set_process_group, start_session};
 pub use process::{COMM_LEN, Process, Usage};
 pub use robust::HEAD_SIZE as ROBUST_HEAD_SIZE;
-pub use start::{init, spawn_init};
+pub use start::{init, spawn_init, start_kernel_thread};
 pub use table::{all_processes, find_process, find_task};
 pub use thread::{RestartBlock, Task};
 

@@ -67,7 +67,29 @@ fn no_files() -> FsContext {
 /// Make the boot code the idle task of this processor. It cannot have files before there is a root
 /// file system: its process has a context without one until then.
 pub fn init() {
-    let process = Process::new(process::Parts {
+    let task = Task::new(thread::Parts {
+        tid: 0,
+        process: kernel_process(),
+        entity: Entity::new(0),
+        stack: None,
+        context: Context::empty(),
+        fpu: FpuState::new(),
+        fs_base: 0,
+        gs_base: 0,
+        blocked: 0,
+        comm: comm(b"swapper"),
+    });
+    task.state.store(state::RUNNING, Ordering::Relaxed);
+    task.on_cpu.store(true, Ordering::Relaxed);
+    // The idle task is never dropped.
+    let idle: &'static Task = leak(task);
+    percpu::set_current(core::ptr::from_ref(idle).cast());
+    sched::init(option("sched").unwrap_or("cfs"), idle);
+}
+
+/// A process without memory and files, for tasks that never leave the kernel.
+fn kernel_process() -> Arc<Process> {
+    Process::new(process::Parts {
         pid: 0,
         parent: Weak::new(),
         ppid: 0,
@@ -86,25 +108,43 @@ pub fn init() {
         vfork: None,
         dumpable: 0,
         no_new_privs: false,
-    });
+    })
+}
+
+/// Start a thread of the kernel that lives for ever. Like the idle task it is in no table: no signal
+/// reaches it, and `/proc` does not show it.
+///
+/// # Errors
+/// ENOMEM: memory is short.
+pub fn start_kernel_thread(name: &[u8], run: fn() -> !) -> KResult<()> {
+    let stack = KernelStack::new()?;
+    // SAFETY: the context lies below the place of the trap frame on a fresh stack.
+    let context = unsafe {
+        let top = stack.frame() as usize & !15;
+        Context::for_new_task(top, kernel_thread_start, run as usize)
+    };
     let task = Task::new(thread::Parts {
         tid: 0,
-        process,
+        process: kernel_process(),
         entity: Entity::new(0),
-        stack: None,
-        context: Context::empty(),
+        stack: Some(stack),
+        context,
         fpu: FpuState::new(),
         fs_base: 0,
         gs_base: 0,
-        blocked: 0,
-        comm: comm(b"swapper"),
+        blocked: u64::MAX,
+        comm: comm(name),
     });
-    task.state.store(state::RUNNING, Ordering::Relaxed);
-    task.on_cpu.store(true, Ordering::Relaxed);
-    // The idle task is never dropped.
-    let idle: &'static Task = leak(task);
-    percpu::set_current(core::ptr::from_ref(idle).cast());
-    sched::init(option("sched").unwrap_or("cfs"), idle);
+    sched::start(leak(task));
+    Ok(())
+}
+
+/// First code of a thread of the kernel.
+extern "C" fn kernel_thread_start(run: usize) -> ! {
+    sched::finish_switch();
+    // SAFETY: `start_kernel_thread` has made the number from such a function.
+    let run: fn() -> ! = unsafe { core::mem::transmute::<usize, fn() -> !>(run) };
+    run()
 }
 
 /// A task that lives for ever.

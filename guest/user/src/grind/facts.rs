@@ -7,8 +7,8 @@ use crate::sys;
 
 /// The machine's state.
 pub struct Facts {
-    /// Frames that are free, hold the kernel's small objects, or pages of files on the disk: those
-    /// of running programs stay when all caches are dropped.
+    /// Frames that are free, hold the kernel's small objects, this process's own memory, or pages of
+    /// files on the disk: those of running programs stay when all caches are dropped.
     pub frames: i64,
     /// Bytes of the kernel's small objects.
     pub objects: i64,
@@ -36,10 +36,12 @@ impl Facts {
             .find_map(|l| l.strip_prefix("nr_free_pages "));
         let free: i64 = free.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
         Facts {
-            frames: free + slabs + file_pages(),
+            frames: free + slabs + file_pages() + own_pages(),
             objects,
             files,
-            memory: fs::read_to_string("/proc/meminfo").unwrap_or_default(),
+            memory: ["/proc/meminfo", "/proc/self/status"]
+                .map(|name| fs::read_to_string(name).unwrap_or_default())
+                .concat(),
         }
     }
 
@@ -70,6 +72,17 @@ fn file_pages() -> i64 {
         number.unwrap_or(0)
     };
     (kib("Cached:") - kib("Shmem:")) / PAGE_KIB
+}
+
+/// Frames of this process's own memory, which may grow as it goes.
+fn own_pages() -> i64 {
+    const PAGE_KIB: i64 = 4;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok());
+    kib.unwrap_or(0) / PAGE_KIB
 }
 
 /// Frames of the slabs, and bytes of the objects in use there.
