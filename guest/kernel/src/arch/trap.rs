@@ -199,8 +199,9 @@ fn whose_time(frame: &TrapFrame) -> Running {
 fn interrupt(vector: u8, running: Running) {
     match vector {
         idt::TIMER => {
-            apic::eoi();
             time::tick(running);
+            // Last, near the return: one trap for both in shadow mode.
+            apic::eoi();
         }
         idt::SPURIOUS => {}
         _ => irq::handle(vector),

@@ -18,6 +18,8 @@ use crate::vcpu::exit::Stop;
 
 /// Addresses remembered.
 const REMEMBERED: usize = 4096;
+/// How often, at most, a place is passed where going on led to nothing, before it is tried again.
+const LONGEST_WAIT: u8 = 127;
 /// Hidden faults at one place without progress, after which something is wrong.
 const STUCK: u32 = 256;
 
@@ -29,6 +31,18 @@ const VIRTUAL: u64 = flag::IF | flag::IOPL;
 /// Flags that the true RFLAGS must not have while the guest's kernel runs, because ring 3 obeys
 /// them and ring 0 does not.
 const USER_ONLY: u64 = flag::AC | flag::NT;
+
+/// What has come of going on from an address after a trap.
+#[derive(Clone, Copy, Default)]
+struct Ahead {
+    /// How many instructions are worth carrying out at once.
+    useful: u8,
+    /// How often the place is passed before it is tried again, if nothing is worth it: another way
+    /// may be taken from there. Twice as often after each time for nothing.
+    wait: u8,
+    /// How often it has been passed since.
+    passed: u8,
+}
 
 /// A page fault that the guest has seen.
 struct LastFault {
@@ -48,8 +62,8 @@ pub struct Guest {
     serving: Option<(u64, u64)>,
     /// The last page fault that the guest has seen.
     last_fault: Option<LastFault>,
-    /// How many instructions at an address are worth carrying out at once.
-    ahead: HashMap<u64, u8>,
+    /// What has been learned of going on at an address.
+    ahead: HashMap<u64, Ahead>,
     /// Instructions looked at behind one that has trapped, to find the next that would.
     reach: u8,
     /// The last hidden fault, and how often it has come.
@@ -351,10 +365,21 @@ impl Guest {
     /// Goes on with what comes next as long as another instruction that traps is near: each trap
     /// saved is worth hundreds of instructions carried out here. What is worth it is learned.
     fn run_ahead(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
+        if self.cpu.is_user() {
+            return Ok(());
+        }
         let start = self.cpu.rip;
-        let known = self.ahead.get(&start).copied();
+        let known = self.ahead.get_mut(&start);
+        let reach = match known {
+            Some(known) if known.useful > 0 => known.useful,
+            Some(known) if known.passed < known.wait => {
+                known.passed += 1;
+                return Ok(());
+            }
+            _ => self.reach,
+        };
         let mut useful = 0;
-        for n in 1..=known.unwrap_or(self.reach) {
+        for n in 1..=reach {
             // Only the processor itself meets breakpoints.
             let watched = self.cpu.rflags & flag::TF != 0 || self.cpu.dr[7] & BREAKPOINTS != 0;
             if self.cpu.cpl != 0 || self.halted || watched {
@@ -382,11 +407,14 @@ impl Guest {
                 return Err(stop);
             }
         }
-        if known.is_none() {
+        if reach == self.reach {
             if self.ahead.len() >= REMEMBERED {
                 self.ahead.clear();
             }
-            self.ahead.insert(start, useful);
+            let known = self.ahead.entry(start).or_default();
+            known.wait = (2 * known.wait).clamp(1, LONGEST_WAIT);
+            known.passed = 0;
+            known.useful = useful;
         }
         Ok(())
     }
@@ -435,8 +463,11 @@ fn is_plain(i: &Instruction) -> bool {
                 | M::Lea
                 | M::Push
                 | M::Pop
+                | M::Leave
                 | M::Add
+                | M::Adc
                 | M::Sub
+                | M::Sbb
                 | M::And
                 | M::Or
                 | M::Xor
@@ -450,6 +481,9 @@ fn is_plain(i: &Instruction) -> bool {
                 | M::Shr
                 | M::Sar
                 | M::Bt
+                | M::Bts
+                | M::Btr
+                | M::Btc
                 | M::Jmp
                 | M::Call
                 | M::Ret
@@ -458,5 +492,6 @@ fn is_plain(i: &Instruction) -> bool {
                 | M::Cld
                 | M::Xchg
                 | M::Cdqe
+                | M::Cqo
         )
 }
