@@ -152,7 +152,14 @@ impl Guest {
         cr2: u64,
     ) -> Result<(), Stop> {
         match vector {
-            vector::PF => self.page_fault(out, cr2, error)?,
+            vector::PF => {
+                let hidden = self.counters.hidden;
+                self.page_fault(out, cr2, error)?;
+                if self.counters.hidden != hidden {
+                    // The instruction itself comes next, and the processor may carry it out now.
+                    return Ok(());
+                }
+            }
             vector::GP | vector::NP | vector::SS | vector::TS => {
                 self.protection_fault(out, vector, error)?;
             }
