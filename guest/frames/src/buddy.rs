@@ -43,6 +43,15 @@ impl Buddy {
         self.free
     }
 
+    /// Order of the smallest free block. None: there is none.
+    #[inline]
+    pub const fn smallest(&self) -> Option<usize> {
+        match self.orders {
+            0 => None,
+            orders => Some(orders.trailing_zeros() as usize),
+        }
+    }
+
     /// Number of free blocks of an order (a walk; for /proc/buddyinfo).
     pub fn free_blocks(&self, order: usize) -> usize {
         let mut n = 0;
@@ -206,6 +215,16 @@ mod tests {
         assert_eq!(b.free_blocks(3), 1);
         assert_eq!(b.free_blocks(4), 0);
         assert_eq!(b.free_blocks(2), 2);
+    }
+
+    #[test]
+    fn smallest_block_is_found() {
+        let mut b = buddy(1024);
+        assert_eq!(b.smallest(), None);
+        b.add(512, 1024);
+        assert_eq!(b.smallest(), Some(9));
+        assert!(b.alloc(0).is_some());
+        assert_eq!(b.smallest(), Some(0));
     }
 
     #[test]

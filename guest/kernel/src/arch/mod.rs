@@ -8,6 +8,7 @@
 pub mod apic;
 pub mod backtrace;
 pub mod boot;
+mod compare;
 pub mod context;
 pub mod cpu;
 pub mod fpu;

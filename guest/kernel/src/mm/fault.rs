@@ -164,6 +164,17 @@ impl Inner {
         let mut old = unsafe { *entry };
         let bits = area.prot.entry_bits();
         if old == 0 {
+            if !write && let Source::File(inode) = &area.source {
+                *resident += map_around(area, &**inode, tables, page);
+                // SAFETY: as above.
+                let value = unsafe { *entry };
+                if value != 0 {
+                    if reclaim::is_tracking() {
+                        reclaim::admit(value, tables.root(), page);
+                    }
+                    return Ok(());
+                }
+            }
             let (frame, writable) = if write && matches!(area.source, Source::Anonymous) {
                 (Frame::alloc_zeroed()?, true)
             } else {
@@ -241,24 +252,28 @@ impl Inner {
     }
 }
 
-/// After a read fault on a file page: maps those of its neighbours that are cached, read-only, in
-/// the aligned group of [`AROUND`] pages. Gives their number.
+/// At a read fault on a file page: maps those pages of the aligned group of [`AROUND`] that are cached,
+/// read-only. Gives their number.
 fn map_around(area: &Area, inode: &dyn Inode, tables: &mut Tables, page: usize) -> usize {
     let group = page & !(AROUND * PAGE - 1);
     let (start, end) = (area.start.max(group), area.end.min(group + AROUND * PAGE));
     let (first, bits) = (area.page_index(start), area.prot.entry_bits());
+    // A group never crosses a leaf table.
+    let Some(entries) = tables.entry(start) else {
+        return 0;
+    };
     let mut mapped = 0;
     inode.cached_pages(first, area.page_index(end), &mut |index, frame| {
-        // A group never crosses a page table, so the entry's table is there.
-        let Some(entry) = tables.entry(start + (index - first) as usize * PAGE) else {
-            return;
-        };
+        let entry = entries.wrapping_add((index - first) as usize);
         // SAFETY: a leaf entry of our tables.
-        if unsafe { *entry } == 0 {
-            tables.fill(entry, frame.clone().into_raw() | bits);
-            mapped += 1;
+        unsafe {
+            if *entry == 0 {
+                *entry = frame.clone().into_raw() | bits;
+                mapped += 1;
+            }
         }
     });
+    tables.count_filled(entries, mapped);
     mapped
 }
 

@@ -6,6 +6,7 @@
 //! Under gnomon all memory is zero at boot, and page tables are zero when they are given up: such
 //! frames are known to be clean and are not cleared again.
 
+use core::arch::asm;
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -17,8 +18,13 @@ use super::{background, reclaim, swap};
 use crate::errno::{Errno, KResult};
 use crate::sync::SpinLock;
 
-/// Single frames kept at hand, of each kind.
-const HOT: usize = 64;
+/// Single frames kept at hand, of each kind: more than a small program takes, so that one that ends
+/// leaves them to the next.
+const HOT: usize = 256;
+/// Order of the largest block that is taken from the buddy system to fill the stacks.
+const REFILL: usize = 3;
+/// Frames more than are asked for that are made free when only the reserve is left.
+const AHEAD: usize = 64;
 
 /// The allocator: the buddy system and two stacks of single frames in front of it.
 struct Allocator {
@@ -138,55 +144,79 @@ impl Allocator {
     /// One frame, preferably one that need not be clean.
     #[inline]
     fn take(&mut self) -> Option<u32> {
-        let frame = if self.dirty_len > 0 {
-            self.dirty_len -= 1;
-            self.dirty[self.dirty_len]
-        } else if let Some(frame) = self.buddy.alloc(0) {
-            frame
-        } else if self.clean_len > 0 {
-            self.clean_len -= 1;
-            self.clean[self.clean_len]
-        } else {
-            return None;
-        };
+        if self.dirty_len == 0 {
+            self.refill();
+        }
+        let frame = self.pop_dirty().or_else(|| self.pop_clean())?;
         self.free -= 1;
         Some(frame)
     }
 
-    /// One frame, preferably a clean one.
+    /// One frame, preferably a clean one. Memory that was never used is clean: it comes before frames
+    /// that were, unless there are many of those.
     #[inline]
     fn take_clean(&mut self) -> Option<u32> {
-        let frame = if self.clean_len > 0 {
-            self.clean_len -= 1;
-            self.clean[self.clean_len]
-        } else if let Some(frame) = self.buddy.alloc(0) {
-            frame
-        } else if self.dirty_len > 0 {
-            self.dirty_len -= 1;
-            self.dirty[self.dirty_len]
-        } else {
-            return None;
-        };
+        if self.clean_len == 0 && self.dirty_len <= HOT / 2 {
+            self.refill();
+        }
+        let frame = self.pop_clean().or_else(|| self.pop_dirty())?;
         self.free -= 1;
         Some(frame)
+    }
+
+    #[inline(always)]
+    fn pop_dirty(&mut self) -> Option<u32> {
+        self.dirty_len = self.dirty_len.checked_sub(1)?;
+        Some(self.dirty[self.dirty_len])
+    }
+
+    #[inline(always)]
+    fn pop_clean(&mut self) -> Option<u32> {
+        self.clean_len = self.clean_len.checked_sub(1)?;
+        Some(self.clean[self.clean_len])
+    }
+
+    /// Moves a small block from the buddy system to the stacks, if both have room for it.
+    #[inline(never)]
+    fn refill(&mut self) {
+        if self.clean_len.max(self.dirty_len) > HOT - (1 << REFILL) {
+            return;
+        }
+        let Some(order) = self.buddy.smallest().map(|order| order.min(REFILL)) else {
+            return;
+        };
+        let Some(first) = self.buddy.alloc(order) else {
+            return;
+        };
+        for frame in first..first + (1 << order) {
+            self.keep(frame);
+        }
+    }
+
+    /// Puts a frame onto its stack. False: the stack is full.
+    #[inline(always)]
+    fn keep(&mut self, frame: u32) -> bool {
+        if self.buddy.map().is_dirty(frame) {
+            if self.dirty_len < HOT {
+                self.dirty[self.dirty_len] = frame;
+                self.dirty_len += 1;
+                return true;
+            }
+        } else if self.clean_len < HOT {
+            self.clean[self.clean_len] = frame;
+            self.clean_len += 1;
+            return true;
+        }
+        false
     }
 
     #[inline]
     fn give(&mut self, frame: u32) {
         self.free += 1;
-        if self.buddy.map().is_dirty(frame) {
-            if self.dirty_len < HOT {
-                self.dirty[self.dirty_len] = frame;
-                self.dirty_len += 1;
-                return;
-            }
-        } else if self.clean_len < HOT {
-            self.clean[self.clean_len] = frame;
-            self.clean_len += 1;
-            return;
+        if !self.keep(frame) {
+            // SAFETY: whoever gives a frame owns it.
+            unsafe { self.buddy.free(frame, 0) };
         }
-        // SAFETY: whoever gives a frame owns it.
-        unsafe { self.buddy.free(frame, 0) };
     }
 
     /// Empties the stacks into the buddy system, so that blocks can form.
@@ -209,7 +239,15 @@ impl Allocator {
 fn clear(map: MemMap, frame: u32) {
     if map.is_dirty(frame) || !(map.is_clean(frame) || ZERO_AT_BOOT.load(Ordering::Relaxed)) {
         // SAFETY: the frame was just allocated and nobody else has it.
-        unsafe { phys_to_virt(u64::from(frame) << 12).write_bytes(0, PAGE) };
+        unsafe {
+            asm!(
+                "rep stosq",
+                inout("rcx") PAGE / 8 => _,
+                inout("rdi") phys_to_virt(u64::from(frame) << 12) => _,
+                in("rax") 0usize,
+                options(nostack, preserves_flags),
+            )
+        };
     }
 }
 
@@ -275,7 +313,7 @@ impl Frame {
         if free > reserve {
             return Ok(());
         }
-        if reclaim::make_room(reserve - free + HOT) == 0 || free_frames() <= reserve {
+        if reclaim::make_room(reserve - free + AHEAD) == 0 || free_frames() <= reserve {
             return Err(Errno::ENOMEM);
         }
         Ok(())

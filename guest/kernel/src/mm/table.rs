@@ -5,6 +5,7 @@
 //! program may not touch it (`PROT_NONE`). Each table
 //! counts its entries in its frame's metadata and is given up, zero, when the last one goes.
 
+use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::frame::{Frame, meta};
@@ -119,35 +120,60 @@ impl Tables {
     /// The leaf entry for an address, if its table exists.
     #[inline]
     pub fn entry(&mut self, address: usize) -> Option<*mut u64> {
+        self.entry_or_next(address).ok()
+    }
+
+    /// The leaf entry for an address; or, where its table does not exist, the next address that may
+    /// have one.
+    #[inline(always)]
+    fn entry_or_next(&mut self, address: usize) -> Result<*mut u64, usize> {
         if address >> 21 != self.cached_region {
-            let mut table = self.root;
-            for shift in [39, 30, 21] {
-                // SAFETY: a table of ours, index below 512.
-                let entry = unsafe { *entries(table).add(address >> shift & 511) };
-                if entry == 0 {
-                    return None;
-                }
-                table = entry & ADDRESS;
-            }
-            self.cached_region = address >> 21;
-            self.cached = entries(table);
+            self.walk(address)?;
         }
-        Some(self.cached.wrapping_add(address >> 12 & 511))
+        Ok(self.cached.wrapping_add(address >> 12 & 511))
+    }
+
+    /// Walks to the leaf table of an address.
+    #[inline(never)]
+    fn walk(&mut self, address: usize) -> Result<(), usize> {
+        let mut table = self.root;
+        for shift in [39, 30, 21] {
+            // SAFETY: a table of ours, index below 512.
+            let entry = unsafe { *entries(table).add(address >> shift & 511) };
+            if entry == 0 {
+                return Err(((address >> shift) + 1) << shift);
+            }
+            table = entry & ADDRESS;
+        }
+        self.cached_region = address >> 21;
+        self.cached = entries(table);
+        Ok(())
     }
 
     /// The leaf entry for an address; tables are made as needed.
-    #[inline]
+    #[inline(always)]
     pub fn entry_or_create(&mut self, address: usize) -> KResult<*mut u64> {
-        if let Some(entry) = self.entry(address) {
-            return Ok(entry);
+        if address >> 21 != self.cached_region {
+            self.walk_or_create(address)?;
         }
+        Ok(self.cached.wrapping_add(address >> 12 & 511))
+    }
+
+    #[inline(never)]
+    fn walk_or_create(&mut self, address: usize) -> KResult<()> {
         let mut table = self.root;
         for shift in [39, 30, 21] {
             let slot = entries(table).wrapping_add(address >> shift & 511);
             // SAFETY: an entry of a table of ours.
             table = unsafe {
                 if *slot == 0 {
-                    let new = new_table()?;
+                    let new = match new_table() {
+                        Ok(new) => new,
+                        Err(errno) => {
+                            self.give_up(address);
+                            return Err(errno);
+                        }
+                    };
                     *count(new) = 0;
                     *slot = new | TABLE;
                     *count(table) += 1;
@@ -159,7 +185,7 @@ impl Tables {
         }
         self.cached_region = address >> 21;
         self.cached = entries(table);
-        Ok(self.cached.wrapping_add(address >> 12 & 511))
+        Ok(())
     }
 
     /// Fills an empty leaf entry.
@@ -170,16 +196,60 @@ impl Tables {
             debug_assert!(*entry == 0);
             *entry = value;
         }
-        *count(virt_to_phys(entry.cast()) & !(PAGE as u64 - 1)) += 1;
+        *count(table_of(entry)) += 1;
+    }
+
+    /// Counts entries of one leaf table, that of `entry`, which have been filled.
+    pub fn count_filled(&mut self, entry: *mut u64, filled: usize) {
+        *count(table_of(entry)) += filled as u16;
     }
 
     /// Empties all leaf entries in `start..end` and hands each to `taken` (address, entry), which
     /// owns the frame's reference then. Tables that become empty are freed. The translations
     /// still have to be flushed.
     pub fn clear(&mut self, start: usize, end: usize, taken: &mut impl FnMut(usize, u64)) {
-        if start < end {
-            self.cached_region = usize::MAX;
-            clear_level(self.root, 39, start, end, taken);
+        let mut at = start;
+        while at < end {
+            let stop = end.min(next_region(at));
+            match self.entry_or_next(at) {
+                Ok(slot) => {
+                    if clear_leaves(slot, at, (stop - at) / PAGE, taken) == 0 {
+                        self.give_up(at);
+                    }
+                    at = stop;
+                }
+                Err(next) => at = next,
+            }
+        }
+    }
+
+    /// Frees those tables on the way to an address that are empty.
+    #[inline(never)]
+    fn give_up(&mut self, address: usize) {
+        self.cached_region = usize::MAX;
+        let mut path = [core::ptr::null_mut(); 3];
+        let mut depth = 0;
+        let mut table = self.root;
+        for shift in [39, 30, 21] {
+            let slot = entries(table).wrapping_add(address >> shift & 511);
+            // SAFETY: an entry of a table of ours.
+            table = unsafe { *slot } & ADDRESS;
+            if table == 0 {
+                break;
+            }
+            path[depth] = slot;
+            depth += 1;
+        }
+        for &slot in path[..depth].iter().rev() {
+            // SAFETY: as above; the entry owns the table.
+            let table = unsafe { *slot } & ADDRESS;
+            if *count(table) != 0 {
+                break;
+            }
+            // SAFETY: as above.
+            unsafe { *slot = 0 };
+            free_table(table);
+            *count(table_of(slot)) -= 1;
         }
     }
 
@@ -191,11 +261,29 @@ impl Tables {
         end: usize,
         visit: &mut impl FnMut(usize, &mut u64) -> KResult<()>,
     ) -> KResult<()> {
-        if start < end {
-            visit_level(self.root, 39, start, end, visit)
-        } else {
-            Ok(())
+        let mut at = start;
+        while at < end {
+            let stop = end.min(next_region(at));
+            match self.entry_or_next(at) {
+                Ok(first) => {
+                    let end = first.wrapping_add((stop - at) / PAGE);
+                    let mut slot = first;
+                    while slot < end {
+                        // SAFETY: an entry of a leaf table of ours.
+                        let entry = unsafe { &mut *slot };
+                        slot = slot.wrapping_add(1);
+                        if *entry == 0 {
+                            slot = skip_empty(slot, end);
+                            continue;
+                        }
+                        visit(at + ((slot as usize - first as usize) << 9) - PAGE, entry)?;
+                    }
+                    at = stop;
+                }
+                Err(next) => at = next,
+            }
         }
+        Ok(())
     }
 
     /// Drops the translations of `start..end` on this processor, if these tables are in use.
@@ -236,99 +324,70 @@ impl Drop for Tables {
     }
 }
 
-fn clear_level(
-    table: u64,
-    shift: u32,
-    start: usize,
-    end: usize,
-    taken: &mut impl FnMut(usize, u64),
-) {
-    let (first, last) = (start >> shift & 511, (end - 1) >> shift & 511);
-    let base = start & !((512usize << shift) - 1);
-    let mut left = *count(table);
-    for index in first..=last {
-        // SAFETY: a table of ours.
-        let slot = unsafe { &mut *entries(table).add(index) };
-        let entry = *slot;
-        if entry == 0 {
-            continue;
-        }
-        let address = base + (index << shift);
-        let child = entry & ADDRESS;
-        let (from, to) = (start.max(address), end.min(address + (1 << shift)));
-        if shift == 21 {
-            clear_leaves(child, from, to, taken);
-        } else {
-            clear_level(child, shift - 9, from, to, taken);
-        }
-        if *count(child) != 0 {
-            continue;
-        }
-        *slot = 0;
-        free_table(child);
-        left -= 1;
-        *count(table) = left;
-        if left == 0 {
-            break;
-        }
-    }
+/// The first address of the 2 MiB behind those of `address`, which have one leaf table.
+#[inline(always)]
+fn next_region(address: usize) -> usize {
+    ((address >> 21) + 1) << 21
 }
 
-/// Empties entries of a leaf table. Most of what is walked here is empty: the loop is kept tight,
+/// gpa of the table that holds an entry.
+#[inline(always)]
+fn table_of(slot: *mut u64) -> u64 {
+    virt_to_phys(slot.cast()) & !(PAGE as u64 - 1)
+}
+
+/// The first entry of a leaf table in `slot..end` that is not empty, or `end`.
+#[inline(always)]
+fn skip_empty(slot: *mut u64, end: *mut u64) -> *mut u64 {
+    let next: *mut u64;
+    // SAFETY: reads entries of a table of ours, up to `end` at most. If there is none to read, the
+    // comparison before leaves ZF set, so that the address stays.
+    unsafe {
+        asm!(
+            "cmp rdi, rdi",
+            "repe scasq",
+            "je 2f",
+            "sub rdi, 8",
+            "2:",
+            inout("rdi") slot => next,
+            inout("rcx") (end as usize - slot as usize) / 8 => _,
+            in("rax") 0usize,
+            options(nostack, readonly),
+        );
+    }
+    next
+}
+
+/// Empties entries of a leaf table from `slot` on, which is that of `address`; gives the number of
+/// those that are left in the table. Most of what is walked here is empty: the loop is kept tight,
 /// and ends with the last entry that the table has.
-#[inline]
-fn clear_leaves(table: u64, start: usize, end: usize, taken: &mut impl FnMut(usize, u64)) {
-    let slots = entries(table);
-    let mut left = *count(table);
-    let mut slot = slots.wrapping_add(start >> 12 & 511);
-    let stop = slots.wrapping_add(((end - 1) >> 12 & 511) + 1);
-    let region = start & !((1 << 21) - 1);
+#[inline(always)]
+fn clear_leaves(
+    mut slot: *mut u64,
+    address: usize,
+    pages: usize,
+    taken: &mut impl FnMut(usize, u64),
+) -> u16 {
+    let left = count(table_of(slot));
+    let first = slot;
+    let stop = slot.wrapping_add(pages);
     while slot < stop {
         // SAFETY: an entry of the table.
         let entry = unsafe { *slot };
-        if entry != 0 {
-            // SAFETY: as above.
-            unsafe { *slot = 0 };
-            taken(region + ((slot as usize & (PAGE - 1)) << 9), entry);
-            left -= 1;
-            if left == 0 {
-                break;
-            }
+        if entry == 0 {
+            slot = skip_empty(slot.wrapping_add(1), stop);
+            continue;
+        }
+        // SAFETY: as above.
+        unsafe { *slot = 0 };
+        taken(address + ((slot as usize - first as usize) << 9), entry);
+        *left -= 1;
+        if *left == 0 {
+            break;
         }
         slot = slot.wrapping_add(1);
     }
-    *count(table) = left;
-}
-
-fn visit_level(
-    table: u64,
-    shift: u32,
-    start: usize,
-    end: usize,
-    visit: &mut impl FnMut(usize, &mut u64) -> KResult<()>,
-) -> KResult<()> {
-    let (first, last) = (start >> shift & 511, (end - 1) >> shift & 511);
-    let base = start & !((512usize << shift) - 1);
-    for index in first..=last {
-        // SAFETY: a table of ours.
-        let slot = unsafe { &mut *entries(table).add(index) };
-        if *slot == 0 {
-            continue;
-        }
-        let address = base + (index << shift);
-        if shift == 12 {
-            visit(address, slot)?;
-        } else {
-            visit_level(
-                *slot & ADDRESS,
-                shift - 9,
-                start.max(address),
-                end.min(address + (1 << shift)),
-                visit,
-            )?;
-        }
-    }
-    Ok(())
+    *left
 }
 
 /// Frames taken out of tables whose translations may still be cached: they are freed only after

@@ -3,16 +3,25 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::WaitQueue;
+
+/// Nobody holds the lock.
+const FREE: u8 = 0;
+/// Somebody holds it, and nobody waits.
+const HELD: u8 = 1;
+/// Somebody holds it, and others may wait.
+const WAITED_FOR: u8 = 2;
 
 /// A value that one task at a time may use. The holder may sleep; interrupt handlers may not take it.
 ///
 /// Not fair: a task that comes by when the lock has just been released may get it before one that
 /// has been woken for it.
 pub struct Mutex<T: ?Sized> {
-    locked: AtomicBool,
+    /// [`FREE`], [`HELD`] or [`WAITED_FOR`]: who takes the lock after a wait leaves the last, since it
+    /// does not know of others.
+    state: AtomicU8,
     waiters: WaitQueue,
     value: UnsafeCell<T>,
 }
@@ -26,7 +35,7 @@ impl<T> Mutex<T> {
     /// An unlocked lock around `value`.
     pub const fn new(value: T) -> Self {
         Self {
-            locked: AtomicBool::new(false),
+            state: AtomicU8::new(FREE),
             waiters: WaitQueue::new(),
             value: UnsafeCell::new(value),
         }
@@ -35,12 +44,10 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Take the lock, sleeping (not interruptible) until it is free.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if self.locked.swap(true, Ordering::Acquire) {
-            self.waiters.wait_uninterruptible(|| {
-                (!self.locked.swap(true, Ordering::Acquire)).then_some(())
-            });
+        if !self.take() {
+            self.wait();
         }
         MutexGuard { lock: self }
     }
@@ -48,11 +55,28 @@ impl<T: ?Sized> Mutex<T> {
     /// Take the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        if self.locked.swap(true, Ordering::Acquire) {
-            None
-        } else {
-            Some(MutexGuard { lock: self })
-        }
+        self.take().then(|| MutexGuard { lock: self })
+    }
+
+    #[inline(always)]
+    fn take(&self) -> bool {
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&self) {
+        self.waiters.wait_uninterruptible(|| {
+            (self.state.swap(WAITED_FOR, Ordering::AcqRel) == FREE).then_some(())
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        self.waiters.wake_one();
     }
 
     /// The value, without locking: nobody else can have a reference to it.
@@ -104,9 +128,10 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.lock.locked.store(false, Ordering::Release);
-        self.lock.waiters.wake_one();
+        if self.lock.state.swap(FREE, Ordering::AcqRel) == WAITED_FOR {
+            self.lock.wake();
+        }
     }
 }
