@@ -129,7 +129,9 @@ fn ring0_instructions_do_not_rise() {
         eprintln!("skipped: KVM does not emulate ring 0 here, so it does not count instructions");
         return;
     }
-    let workloads = ["getppid", "yield", "pipe", "forkwait", "sh", "fault"];
+    let workloads = [
+        "getppid", "yield", "pipe", "forkwait", "exec", "sh", "fault",
+    ];
     let columns = ["KVM emulated"];
     let measured = measure("nested", &columns, &workloads);
     hold("ring0.kvm_pvm.txt", &columns, &measured);
