@@ -12,11 +12,13 @@
 //! - [`monitor`]: the few instructions and tables in ring 0 of the virtual machine.
 //! - [`trap`]: what a trap means; the rules themselves are in the crate `gnomon-shadow`.
 //! - [`resume`]: the way back, with edits of true tables made inside the virtual machine.
+//! - `ahead`: how far it pays to go on past a trap.
 //! - `code`: kernel code in memory, replaced where it would not trap.
 //! - [`registers`]: the general registers as KVM lays them out.
 //! - [`world`]: guest memory, devices, the virtual APIC as the emulator sees them.
 //! - [`interrupt`]: events from outside.
 
+mod ahead;
 mod code;
 mod engine;
 pub mod interrupt;

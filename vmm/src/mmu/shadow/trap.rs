@@ -1,7 +1,5 @@
 //! Traps of the deprivileged guest: what each vector means, and what is done about it.
 
-use std::collections::HashMap;
-
 use gnomon_shadow::cpu::{VirtCpu, flag, reg};
 use gnomon_shadow::deliver::{Event, Exception, deliver, has_error_code, vector};
 use gnomon_shadow::emulate::{self, Platform, Step, enter_syscall, execute, fetch, traps_in_ring3};
@@ -12,14 +10,11 @@ use gnomon_shadow::tables::walk::{Access, Kind, walk};
 use iced_x86::{Instruction, Mnemonic, Register};
 
 use super::Counters;
+use super::ahead::{Ahead, is_plain};
 use super::monitor::GATE_VA;
 use super::world::Outside;
 use crate::vcpu::exit::Stop;
 
-/// Addresses remembered.
-const REMEMBERED: usize = 4096;
-/// How often, at most, a place is passed where going on led to nothing, before it is tried again.
-const LONGEST_WAIT: u8 = 127;
 /// Hidden faults at one place without progress, after which something is wrong.
 const STUCK: u32 = 256;
 
@@ -31,18 +26,6 @@ const VIRTUAL: u64 = flag::IF | flag::IOPL;
 /// Flags that the true RFLAGS must not have while the guest's kernel runs, because ring 3 obeys
 /// them and ring 0 does not.
 const USER_ONLY: u64 = flag::AC | flag::NT;
-
-/// What has come of going on from an address after a trap.
-#[derive(Clone, Copy, Default)]
-struct Ahead {
-    /// How many instructions are worth carrying out at once.
-    useful: u8,
-    /// How often the place is passed before it is tried again, if nothing is worth it: another way
-    /// may be taken from there. Twice as often after each time for nothing.
-    wait: u8,
-    /// How often it has been passed since.
-    passed: u8,
-}
 
 /// A page fault that the guest has seen.
 struct LastFault {
@@ -62,10 +45,8 @@ pub struct Guest {
     serving: Option<(u64, u64)>,
     /// The last page fault that the guest has seen.
     last_fault: Option<LastFault>,
-    /// What has been learned of going on at an address.
-    ahead: HashMap<u64, Ahead>,
-    /// Instructions looked at behind one that has trapped, to find the next that would.
-    reach: u8,
+    /// How far going on past a trap pays.
+    ahead: Ahead,
     /// The last hidden fault, and how often it has come.
     repeated: ((u64, u64), u32),
     /// What has been counted.
@@ -80,8 +61,7 @@ impl Guest {
             halted: false,
             serving: None,
             last_fault: None,
-            ahead: HashMap::new(),
-            reach,
+            ahead: Ahead::new(reach),
             repeated: ((0, 0), 0),
             counters: Counters::default(),
         }
@@ -376,15 +356,7 @@ impl Guest {
             return Ok(());
         }
         let start = self.cpu.rip;
-        let known = self.ahead.get_mut(&start);
-        let reach = match known {
-            Some(known) if known.useful > 0 => known.useful,
-            Some(known) if known.passed < known.wait => {
-                known.passed += 1;
-                return Ok(());
-            }
-            _ => self.reach,
-        };
+        let reach = self.ahead.reach(start);
         let mut useful = 0;
         for n in 1..=reach {
             // Only the processor itself meets breakpoints.
@@ -414,15 +386,7 @@ impl Guest {
                 return Err(stop);
             }
         }
-        if reach == self.reach {
-            if self.ahead.len() >= REMEMBERED {
-                self.ahead.clear();
-            }
-            let known = self.ahead.entry(start).or_default();
-            known.wait = (2 * known.wait).clamp(1, LONGEST_WAIT);
-            known.passed = 0;
-            known.useful = useful;
-        }
+        self.ahead.tell(start, reach, useful);
         Ok(())
     }
 
@@ -451,54 +415,4 @@ impl Guest {
         }
         self.deliver(out, Event::Exception(Exception::page_fault(GATE_VA, error)))
     }
-}
-
-/// Whether an instruction that does not trap may be carried out on the way to one that does: the
-/// emulator knows it, and it is over at once.
-fn is_plain(i: &Instruction) -> bool {
-    use Mnemonic as M;
-    if i.has_rep_prefix() || i.has_repne_prefix() || i.has_lock_prefix() {
-        return false;
-    }
-    emulate::is_conditional(i)
-        || matches!(
-            i.mnemonic(),
-            M::Mov
-                | M::Movzx
-                | M::Movsx
-                | M::Movsxd
-                | M::Lea
-                | M::Push
-                | M::Pop
-                | M::Leave
-                | M::Add
-                | M::Adc
-                | M::Sub
-                | M::Sbb
-                | M::And
-                | M::Or
-                | M::Xor
-                | M::Not
-                | M::Neg
-                | M::Inc
-                | M::Dec
-                | M::Cmp
-                | M::Test
-                | M::Shl
-                | M::Shr
-                | M::Sar
-                | M::Bt
-                | M::Bts
-                | M::Btr
-                | M::Btc
-                | M::Jmp
-                | M::Call
-                | M::Ret
-                | M::Nop
-                | M::Endbr64
-                | M::Cld
-                | M::Xchg
-                | M::Cdqe
-                | M::Cqo
-        )
 }
