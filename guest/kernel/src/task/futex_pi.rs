@@ -4,8 +4,8 @@
 //! the kernel's work, which hands the lock to whoever has waited longest. A sleeper enters the table
 //! before it sets that bit, so that whoever sees the bit finds the sleeper.
 //!
-//! No priority is lent to an owner: the scheduler's policies have weights, not priorities, and none
-//! of them lets a task that can run wait for ever.
+//! No priority is lent to an owner: there are no real-time priorities here, and nice values are not
+//! lent, as Linux does not. None of the policies lets a task that can run wait for ever.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
