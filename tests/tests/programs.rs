@@ -17,6 +17,7 @@ in_every_mode!(
     panic_has_its_status,
     abort_has_its_status,
     busybox_is_put_in,
+    program_with_shared_libraries,
     arguments_arrive_unchanged,
     program_is_found_by_its_path,
     missing_program,
@@ -39,6 +40,23 @@ fn assert_same_as_on_host(mode: Mode, words: &[&str]) {
         .run()
         .assert_status(status)
         .assert_output(&host.text());
+}
+
+/// A program of the host's that its dynamic linker loads, with that and its libraries put in.
+fn program_with_shared_libraries(mode: Mode) {
+    const PROGRAM: &str = "/usr/bin/printf";
+    let list = Command::new("ldd").arg(PROGRAM).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let files = list.split_whitespace().filter(|word| word.starts_with('/'));
+    let mut gnomon = Gnomon::new(mode).file(PROGRAM.as_ref(), PROGRAM);
+    for file in files {
+        gnomon = gnomon.file(file.as_ref(), file);
+    }
+    gnomon
+        .program([PROGRAM, "%s-%05d\\n", "dynamic", "42"])
+        .run()
+        .assert_status(0)
+        .assert_output("dynamic-00042\n");
 }
 
 fn threads(mode: Mode) {

@@ -9,7 +9,7 @@
 //! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
 //! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
-//! | `open`, `path`, `stat` | names |
+//! | `open`, `path`, `stat`, `xattr` | names |
 //! | `socket`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
 
 mod copy;
@@ -39,6 +39,7 @@ mod table;
 mod time;
 mod timers;
 mod types;
+mod xattr;
 
 pub use open::open_file;
 pub use system::{RELEASE, VERSION, host_name};

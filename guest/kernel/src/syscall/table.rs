@@ -29,6 +29,7 @@ use super::system::*;
 use super::sysv::*;
 use super::time::*;
 use super::timers::*;
+use super::xattr::*;
 
 /// One past the highest number in the table.
 const SIZE: usize = 462;
@@ -250,6 +251,18 @@ pub static TABLE: Table = table! {
     171 sys_setdomainname 2;
     186 sys_gettid 0;
     187 sys_readahead 3;
+    188 sys_setxattr 2;
+    189 sys_lsetxattr 2;
+    190 sys_fsetxattr 2;
+    191 sys_getxattr 2;
+    192 sys_lgetxattr 2;
+    193 sys_fgetxattr 2;
+    194 sys_listxattr 1;
+    195 sys_llistxattr 1;
+    196 sys_flistxattr 1;
+    197 sys_removexattr 2;
+    198 sys_lremovexattr 2;
+    199 sys_fremovexattr 2;
     200 sys_tkill 2;
     201 sys_time 1;
     202 sys_futex 6;

@@ -81,7 +81,7 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     // The interpreter goes where mappings go, far from the program and its heap.
     let interpreter = match interpreter {
         None => None,
-        Some(elf) => Some(elf.load(&space, space.program_base() / 2 * 3)?),
+        Some(elf) => Some(elf.load(&space, space.program_base() / 3 * 4)?),
     };
     let mut name = request.name.clone();
     name.push(0);

@@ -23,6 +23,7 @@ mod core_dump;
 mod directory;
 mod elf;
 mod exec;
+mod extended_attribute;
 mod fault;
 mod file;
 mod file_mapping;

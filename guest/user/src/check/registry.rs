@@ -26,6 +26,7 @@ areas!(
     directory,
     elf,
     exec,
+    extended_attribute,
     fault,
     file,
     file_mapping,

@@ -456,6 +456,18 @@ pub const CALLS: &[Call] = calls! {
     171 setdomainname(In(1), Size);
     186 gettid();
     187 readahead(Fd, Long, Size);
+    188 setxattr(Path, Text, Address, Size, Hex);
+    189 lsetxattr(Path, Text, Address, Size, Hex);
+    190 fsetxattr(Fd, Text, Address, Size, Hex);
+    191 getxattr(Path, Text, Address, Size);
+    192 lgetxattr(Path, Text, Address, Size);
+    193 fgetxattr(Fd, Text, Address, Size);
+    194 listxattr(Path, Address, Size);
+    195 llistxattr(Path, Address, Size);
+    196 flistxattr(Fd, Address, Size);
+    197 removexattr(Path, Text);
+    198 lremovexattr(Path, Text);
+    199 fremovexattr(Fd, Text);
     200 tkill(Pid, Signal);
     201 time(OutWord);
     202 futex(Address, Futex, Int, FutexTimeout, Address, Hex);
