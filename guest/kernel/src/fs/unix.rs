@@ -4,39 +4,35 @@
 //! peer's. A stream ignores the borders between messages, except those that carry descriptors.
 //! Names are either inodes of sockets in the file system or abstract (beginning with NUL).
 
+mod descriptor;
 pub mod garbage;
+mod inbox;
+mod transfer;
+
+use descriptor::SocketFile;
+pub use descriptor::of_file;
+use inbox::{Inbox, Message};
+pub use transfer::Received;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{
-    File, FileOps, FileType, Inode, Metadata, OpenFlags, PollEvents, PollTable, ReadBuf, WriteBuf,
-};
+use super::{File, Inode, OpenFlags, PollEvents, PollTable};
 use crate::errno::{Errno, KResult};
-use crate::mm::user::write_user;
-use crate::sync::{Mutex, SpinLock, WaitQueue};
+use crate::sync::SpinLock;
 use crate::task;
 
 /// Bytes that may wait for one receiver (`SO_RCVBUF`).
 pub const BUFFER: usize = 212_992;
-
-/// Longest message of a stream: longer writes go in pieces.
-const PIECE: usize = 16 * 1024;
 
 /// Most descriptors in one message (`SCM_MAX_FD`).
 pub const MAX_DESCRIPTORS: usize = 253;
 
 /// Most connections that wait to be accepted, whatever `listen` asks for.
 const MAX_BACKLOG: usize = 4096;
-
-/// What a message takes of [`BUFFER`] beside its bytes, so that empty ones are not for nothing.
-const OVERHEAD: usize = 256;
-
-const FIONREAD: u32 = 0x541b;
 
 /// What a socket carries, with the numbers of `socket(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,67 +68,6 @@ impl Peer {
             uid: creds.euid,
             gid: creds.egid,
         }
-    }
-}
-
-struct Message {
-    data: Vec<u8>,
-    at: usize,
-    files: Vec<Arc<File>>,
-    from: Address,
-}
-
-#[derive(Default)]
-struct Queue {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    /// Nothing will come any more.
-    ended: bool,
-    /// Nobody will read any more.
-    closed: bool,
-}
-
-/// What waits for one receiver.
-struct Inbox {
-    queue: SpinLock<Queue>,
-    readable: Arc<WaitQueue>,
-    /// Woken when there is room for senders.
-    writable: Arc<WaitQueue>,
-    /// Readers take turns: a message is out of the queue while it is copied.
-    reader: Mutex<()>,
-}
-
-impl Inbox {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            queue: SpinLock::new(Queue::default()),
-            readable: Arc::new(WaitQueue::new()),
-            writable: Arc::new(WaitQueue::new()),
-            reader: Mutex::new(()),
-        })
-    }
-
-    fn end(&self) {
-        self.queue.lock().ended = true;
-        self.readable.wake_all();
-        self.writable.wake_all();
-    }
-
-    fn close(&self) {
-        let dropped = {
-            let mut queue = self.queue.lock();
-            queue.closed = true;
-            queue.bytes = 0;
-            core::mem::take(&mut queue.messages)
-        };
-        drop(dropped);
-        self.readable.wake_all();
-        self.writable.wake_all();
-    }
-
-    fn has_room(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.closed || queue.bytes + queue.messages.len() * OVERHEAD < BUFFER
     }
 }
 
@@ -172,18 +107,6 @@ pub struct Socket {
     ino: u64,
     inbox: Arc<Inbox>,
     state: SpinLock<State>,
-}
-
-/// What was received.
-pub struct Received {
-    /// Bytes stored.
-    pub len: usize,
-    /// Bytes that the message had: more than `len` if it was cut.
-    pub full_len: usize,
-    /// Descriptors that came with it.
-    pub files: Vec<Arc<File>>,
-    /// Who sent it, if that socket has a name.
-    pub from: Address,
 }
 
 impl Socket {
@@ -360,189 +283,6 @@ impl Socket {
         Ok(())
     }
 
-    /// Send `buf` with `files` to `to` or the peer. EPIPE if nobody can read (the caller sends
-    /// SIGPIPE), ENOTCONN, EMSGSIZE, EAGAIN, ERESTARTSYS.
-    pub fn send(
-        &self,
-        buf: &mut WriteBuf<'_>,
-        mut files: Vec<Arc<File>>,
-        to: Option<&Arc<Self>>,
-        nonblock: bool,
-    ) -> KResult<usize> {
-        let (inbox, from) = {
-            let state = self.state.lock();
-            let inbox = match to {
-                Some(target) => Some(target.inbox.clone()),
-                None => state.peer.clone(),
-            };
-            (inbox.ok_or(Errno::ENOTCONN)?, state.address.clone())
-        };
-        garbage::note(&files)?;
-        let whole = self.kind != Kind::Stream;
-        if whole && buf.remaining() > BUFFER {
-            return Err(Errno::EMSGSIZE);
-        }
-        let mut sent = 0;
-        loop {
-            let left = buf.remaining();
-            if left == 0 && (sent > 0 || !whole) {
-                return Ok(sent);
-            }
-            if !inbox.has_room() {
-                if nonblock {
-                    return if sent > 0 {
-                        Ok(sent)
-                    } else {
-                        Err(Errno::EAGAIN)
-                    };
-                }
-                if let Err(e) = inbox.writable.wait(|| inbox.has_room().then_some(())) {
-                    return if sent > 0 { Ok(sent) } else { Err(e) };
-                }
-            }
-            let len = if whole { left } else { left.min(PIECE) };
-            let mut data = Vec::new();
-            data.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
-            data.resize(len, 0);
-            let taken = buf.take(&mut data)?;
-            if taken < len && whole {
-                return Err(Errno::EFAULT);
-            }
-            data.truncate(taken);
-            let closed = {
-                let mut queue = inbox.queue.lock();
-                if queue.closed || (queue.ended && self.kind != Kind::Datagram) {
-                    true
-                } else {
-                    queue.bytes += taken;
-                    queue.messages.push_back(Message {
-                        data,
-                        at: 0,
-                        files: core::mem::take(&mut files),
-                        from: from.clone(),
-                    });
-                    false
-                }
-            };
-            if closed {
-                return match (sent, self.kind) {
-                    (0, Kind::Datagram) => Err(Errno::ECONNREFUSED),
-                    (0, _) => Err(Errno::EPIPE),
-                    _ => Ok(sent),
-                };
-            }
-            inbox.readable.wake_all();
-            sent += taken;
-            if whole || taken == 0 {
-                return Ok(sent);
-            }
-        }
-    }
-
-    /// Receive into `buf`; at the end of a connection 0 bytes. EAGAIN, EINVAL if it is
-    /// not connected, ERESTARTSYS.
-    pub fn receive(&self, buf: &mut ReadBuf<'_>, nonblock: bool, peek: bool) -> KResult<Received> {
-        if self.kind != Kind::Datagram && !matches!(self.state.lock().role, Role::Connected) {
-            return Err(Errno::EINVAL);
-        }
-        let inbox = &self.inbox;
-        loop {
-            {
-                let _reader = inbox.reader.lock();
-                if let Some(received) = self.receive_ready(buf, peek)? {
-                    return Ok(received);
-                }
-                let queue = inbox.queue.lock();
-                if queue.ended || queue.closed {
-                    return Ok(Received {
-                        len: 0,
-                        full_len: 0,
-                        files: Vec::new(),
-                        from: Address::new(),
-                    });
-                }
-            }
-            if nonblock {
-                return Err(Errno::EAGAIN);
-            }
-            inbox.readable.wait(|| {
-                let queue = inbox.queue.lock();
-                (!queue.messages.is_empty() || queue.ended || queue.closed).then_some(())
-            })?;
-        }
-    }
-
-    /// Take what is there; the reader's lock is held.
-    fn receive_ready(&self, buf: &mut ReadBuf<'_>, peek: bool) -> KResult<Option<Received>> {
-        let mut result: Option<Received> = None;
-        let mut seen = Vec::new();
-        let outcome = loop {
-            let next = {
-                let mut queue = self.inbox.queue.lock();
-                // Descriptors begin a new read, and end the one they come with.
-                let joins = result.is_none()
-                    || queue
-                        .messages
-                        .front()
-                        .is_some_and(|message| message.files.is_empty());
-                if joins {
-                    queue.messages.pop_front()
-                } else {
-                    None
-                }
-            };
-            let Some(mut message) = next else {
-                break Ok(());
-            };
-            let rest = message.data.len() - message.at;
-            let stored = match buf.put(&message.data[message.at..]) {
-                Ok(stored) => stored,
-                Err(e) => {
-                    self.inbox.queue.lock().messages.push_front(message);
-                    break Err(e);
-                }
-            };
-            let entry = result.get_or_insert_with(|| Received {
-                len: 0,
-                full_len: 0,
-                files: Vec::new(),
-                from: message.from.clone(),
-            });
-            entry.len += stored;
-            entry.full_len += rest;
-            if peek {
-                entry.files.extend(message.files.iter().cloned());
-                seen.push(message);
-            } else {
-                entry.files.append(&mut message.files);
-                let whole = self.kind != Kind::Stream || stored == rest;
-                let mut queue = self.inbox.queue.lock();
-                queue.bytes -= if whole { rest } else { stored };
-                if !whole {
-                    message.at += stored;
-                    queue.messages.push_front(message);
-                }
-            }
-            let border = !entry.files.is_empty();
-            if self.kind != Kind::Stream || buf.remaining() == 0 || stored < rest || border {
-                break Ok(());
-            }
-        };
-        {
-            let mut queue = self.inbox.queue.lock();
-            for message in seen.into_iter().rev() {
-                queue.messages.push_front(message);
-            }
-        }
-        if result.is_some() && !peek {
-            self.inbox.writable.wake_all();
-        }
-        match (result, outcome) {
-            (None, Err(e)) => Err(e),
-            (result, _) => Ok(result),
-        }
-    }
-
     /// `shutdown(2)`: no more reading, no more writing. ENOTCONN.
     pub fn shutdown(&self, read: bool, write: bool) -> KResult<()> {
         let peer = self.state.lock().peer.clone().ok_or(Errno::ENOTCONN)?;
@@ -652,68 +392,4 @@ pub fn find(inode: &Arc<dyn Inode>) -> KResult<Arc<Socket>> {
 /// The socket bound to an abstract name. ECONNREFUSED.
 pub fn find_abstract(name: &[u8]) -> KResult<Arc<Socket>> {
     bound(&Key::Abstract(name.into()))
-}
-
-/// The socket that an open file is. ENOTSOCK.
-pub fn of_file(file: &File) -> KResult<&Arc<Socket>> {
-    let socket = file.ops_as::<SocketFile>().ok_or(Errno::ENOTSOCK)?;
-    Ok(&socket.0)
-}
-
-impl Inode for Socket {
-    fn metadata(&self) -> Metadata {
-        Metadata::synthetic(0, self.ino, FileType::Socket, 0o777)
-    }
-
-    fn kind(&self) -> FileType {
-        FileType::Socket
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-/// An open socket; dropping it closes the connection.
-struct SocketFile(Arc<Socket>);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        self.0.close();
-        garbage::collect();
-    }
-}
-
-impl FileOps for SocketFile {
-    fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        // Descriptors that nobody asks for are closed.
-        Ok(self.0.receive(buf, file.nonblocking(), false)?.len)
-    }
-
-    fn write(&self, file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let sent = self.0.send(buf, Vec::new(), None, file.nonblocking());
-        if sent == Err(Errno::EPIPE) {
-            super::pipe::broken();
-        }
-        sent
-    }
-
-    fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> PollEvents {
-        self.0.readiness(table)
-    }
-
-    fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> KResult<usize> {
-        match cmd {
-            FIONREAD => {
-                let count = self.0.inbox.queue.lock().bytes as u32;
-                write_user(arg, &count)?;
-                Ok(0)
-            }
-            _ => Err(Errno::ENOTTY),
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }

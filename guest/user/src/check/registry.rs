@@ -29,6 +29,7 @@ areas!(
     extended_attribute,
     fault,
     file,
+    file_descriptor,
     file_mapping,
     futex,
     futex_pi,
@@ -46,7 +47,10 @@ areas!(
     proc_mem,
     process,
     ptrace,
+    ptrace_attach,
+    ptrace_memory,
     remap,
+    rename,
     resource_limit,
     session,
     signal,
@@ -56,11 +60,14 @@ areas!(
     splice,
     swap,
     synchronisation,
-    sysv,
+    synchronisation_problem,
+    sysv_memory,
+    sysv_message,
+    sysv_semaphore,
     thread,
     timer,
     tmpfs,
-    wait
+    wait,
 );
 
 /// `--list`

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod gate;
 pub mod mapping;
 pub mod message;
+pub mod names;
 pub mod plain;
 pub mod program;
 pub mod report;
@@ -15,7 +16,10 @@ pub mod scratch;
 pub mod semaphore;
 pub mod signals;
 pub mod state;
+pub mod synchronisation;
+pub mod sysv;
 pub mod thread;
+pub mod trace;
 
 /// `tests!(a, b)` lists a module's tests as its `TESTS`; `tests!(a, b; guest: c)` has some that only
 /// run in the guest. A function that is not listed is reported as unused.
