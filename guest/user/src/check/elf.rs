@@ -21,8 +21,10 @@ tests!(
     segment_at_a_kernel_address_is_an_error,
     entry_outside_of_all_segments_faults,
     any_flipped_header_byte_leaves_the_kernel_well;
-    // Linux lets the later segment hide the earlier one.
+    // Linux lets the later segment hide the earlier one, and kills the program where it notices a
+    // mistake late.
     guest: segments_that_overlap_are_enoexec,
+    headers_that_make_no_sense_are_enoexec,
 );
 
 /// Where the program is loaded.
@@ -203,6 +205,28 @@ fn segments_that_overlap_are_enoexec() {
     assert_eq!(two_segments(BASE + 0x1000).run(), Exit::Code(42));
     assert_eq!(two_segments(BASE).error(), ENOEXEC);
     assert_eq!(two_segments(BASE - 0x1000).error(), ENOEXEC);
+}
+
+fn headers_that_make_no_sense_are_enoexec() {
+    // Place of a field of 64 bits, and its value.
+    let wrong = [
+        (32, 100_000),               // headers past the end of the file
+        (32, u64::MAX - 10),         // … and where their end wraps
+        (72, 1 << 40),               // a segment past the end
+        (72, u64::MAX & !0xfff),     // … and where its end wraps
+        (80, 0xffff_ffff_8000_0000), // at a kernel address
+        (80, 0x7fff_ffff_f000),      // at the end of the program's half
+        (80, BASE + 1),              // not where its page would be in the file
+        (96, 0x1000),                // longer in the file than in memory
+        (104, u64::MAX - 100),       // whose size wraps
+        (104, 1 << 47),              // larger than the program's half
+        (112, 3),                    // aligned to no power of two
+    ];
+    for (at, value) in wrong {
+        let mut image = Image::new();
+        image.put64(at, value);
+        assert_eq!(image.error(), ENOEXEC, "{value:#x} at {at}");
+    }
 }
 
 fn segment_at_a_kernel_address_is_an_error() {

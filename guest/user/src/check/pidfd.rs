@@ -1,6 +1,6 @@
 //! Processes as descriptors.
 
-use crate::frame::child::{Child, Exit, fork};
+use crate::frame::child::{Child, Exit, fork, sleeper};
 use crate::frame::descriptor::Fd;
 use crate::frame::plain::zeroed;
 use crate::frame::report::exit;
@@ -27,14 +27,6 @@ tests!(
 
 fn pidfd(pid: i32, flags: i32) -> Fd {
     Fd::new(ok!(SYS_pidfd_open, pid, flags))
-}
-
-fn sleeper() -> Child {
-    fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    })
 }
 
 fn pidfd_becomes_readable_when_the_process_ends() {

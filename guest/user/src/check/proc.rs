@@ -1,6 +1,6 @@
 //! What /proc tells of processes and of the machine.
 
-use crate::frame::child::{Child, Exit, fork};
+use crate::frame::child::{Exit, fork, sleeper};
 use crate::frame::descriptor::{Fd, pipe};
 use crate::frame::mapping::{Mapping, PAGE};
 use crate::frame::report::need_root;
@@ -41,15 +41,8 @@ tests!(
     system_time_grows_where_a_program_calls,
     line_written_to_kmsg_is_read_back,
     log_is_read_by_syslog,
+    unknown_call_is_logged_once,
 );
-
-fn sleeper() -> Child {
-    fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    })
-}
 
 /// The fields of /proc/PID/stat behind the name; the state is number 0.
 fn stat(pid: u32) -> Vec<String> {
@@ -401,4 +394,15 @@ fn log_is_read_by_syslog() {
     let text = String::from_utf8_lossy(&text[..len]).into_owned();
     assert!(text.ends_with("a line for syslog\n"), "{text}");
     fails!(EINVAL, SYS_syslog, 99, 0, 0);
+}
+
+fn unknown_call_is_logged_once() {
+    // No other test makes this one.
+    const NUMBER: i64 = 509;
+    for _ in 0..3 {
+        fails!(ENOSYS, NUMBER, 0, 0, 0);
+    }
+    let log = read_to_string("/proc/kmsg").unwrap();
+    let line = format!("syscall {NUMBER} is not implemented");
+    assert_eq!(log.matches(&line).count(), 1, "{log}");
 }

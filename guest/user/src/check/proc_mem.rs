@@ -1,6 +1,6 @@
 //! `/proc/PID/mem`: the memory of a process as a file.
 
-use crate::frame::child::{Child, Exit, fork, isolated};
+use crate::frame::child::{Exit, isolated, sleeper};
 use crate::frame::descriptor::Fd;
 use crate::frame::mapping::{Mapping, PAGE, RW};
 use crate::frame::report::need_root;
@@ -27,14 +27,6 @@ fn read(file: &Fd, at: usize, count: usize) -> Vec<u8> {
     let got = ok!(SYS_pread64, file.0, &mut bytes[..], count, at);
     bytes.truncate(got);
     bytes
-}
-
-fn sleeper() -> Child {
-    fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    })
 }
 
 fn own_memory_is_read_at_its_address() {

@@ -3,7 +3,7 @@
 use crate::frame::child::{Child, Exit, fork};
 use crate::frame::report::need_root;
 use crate::frame::state::{wait_until, wait_until_asleep};
-use crate::frame::trace::{must, next_stop, registers, resume, sleeper};
+use crate::frame::trace::{asleep, must, next_stop, registers, resume};
 use libc::*;
 use std::sync::atomic::AtomicU64;
 
@@ -24,7 +24,7 @@ tests!(
 static CELL: AtomicU64 = AtomicU64::new(5);
 
 fn attached_process_stops() {
-    let child = sleeper();
+    let child = asleep();
     must(PTRACE_ATTACH, child.pid(), 0, 0);
     assert_eq!(next_stop(child.pid()), SIGSTOP);
     wait_until(child.pid(), 't');
@@ -32,7 +32,7 @@ fn attached_process_stops() {
 }
 
 fn detached_process_goes_on() {
-    let child = sleeper();
+    let child = asleep();
     must(PTRACE_ATTACH, child.pid(), 0, 0);
     next_stop(child.pid());
     must(PTRACE_DETACH, child.pid(), 0, 0);
@@ -51,7 +51,7 @@ fn seize(child: &Child, options: i32) {
 }
 
 fn seized_process_stops_when_interrupted() {
-    let child = sleeper();
+    let child = asleep();
     seize(&child, 0);
     must(PTRACE_INTERRUPT, child.pid(), 0, 0);
     assert_eq!(next_stop(child.pid()), SIGTRAP | EVENT_STOP);
@@ -64,7 +64,7 @@ fn seized_process_stops_when_interrupted() {
 }
 
 fn group_stop_of_a_seized_process_is_listened_to() {
-    let child = sleeper();
+    let child = asleep();
     seize(&child, 0);
     child.kill(SIGSTOP);
     assert_eq!(next_stop(child.pid()), SIGSTOP);
@@ -91,7 +91,7 @@ fn trace_and_end(child: &Child, options: i32) {
 
 fn end_of_the_tracer_lets_go() {
     need_root();
-    let child = sleeper();
+    let child = asleep();
     trace_and_end(&child, 0);
     wait_until_asleep(child.pid());
     child.kill(SIGTERM);
@@ -100,13 +100,13 @@ fn end_of_the_tracer_lets_go() {
 
 fn exitkill_kills_with_the_tracer() {
     need_root();
-    let child = sleeper();
+    let child = asleep();
     trace_and_end(&child, PTRACE_O_EXITKILL);
     assert_eq!(child.wait(), Exit::Signal(SIGKILL));
 }
 
 fn requests_on_a_running_process_are_esrch() {
-    let child = sleeper();
+    let child = asleep();
     let mut word = 0u64;
     let at = &raw mut word as usize;
     fails!(
@@ -131,7 +131,7 @@ fn requests_on_a_running_process_are_esrch() {
 }
 
 fn second_tracer_is_eperm() {
-    let child = sleeper();
+    let child = asleep();
     seize(&child, 0);
     let other = fork(|| {
         fails!(EPERM, SYS_ptrace, PTRACE_SEIZE, child.pid(), 0, 0);
@@ -142,7 +142,7 @@ fn second_tracer_is_eperm() {
 
 fn stranger_is_eperm() {
     need_root();
-    let child = sleeper();
+    let child = asleep();
     let other = fork(|| {
         ok!(SYS_setresuid, 1234, 1234, 1234);
         fails!(EPERM, SYS_ptrace, PTRACE_SEIZE, child.pid(), 0, 0);
@@ -171,7 +171,7 @@ fn tracer_is_shown_in_status() {
             .find_map(|line| line.strip_prefix("TracerPid:\t"));
         line.unwrap().parse::<u32>().unwrap()
     };
-    let child = sleeper();
+    let child = asleep();
     assert_eq!(tracer_of(child.pid()), 0);
     seize(&child, 0);
     assert_eq!(tracer_of(child.pid()), std::process::id());

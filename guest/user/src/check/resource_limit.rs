@@ -1,7 +1,7 @@
 //! Resource limits.
 
 use crate::frame::call::Errno;
-use crate::frame::child::{Exit, fork, in_child, isolated};
+use crate::frame::child::{Exit, in_child, isolated, sleeper};
 use crate::frame::mapping::{Mapping, PAGE, RW};
 use crate::frame::program::output_of_role;
 use crate::frame::report::{exit, need_root};
@@ -85,11 +85,7 @@ fn limits_are_inherited_and_survive_exec() {
 }
 
 fn prlimit_reads_and_sets_another_process() {
-    let child = fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    });
+    let child = sleeper();
     let (new, mut old) = ([50u64, 60], [0u64; 2]);
     ok!(SYS_prlimit64, child.pid(), FILES, &new, &mut old);
     assert_eq!(old, get(FILES));
@@ -201,14 +197,6 @@ fn processes_of_a_user_end_at_the_limit() {
         let _children = [sleeper(), sleeper()];
         fails!(EAGAIN, SYS_fork);
     });
-}
-
-fn sleeper() -> crate::frame::child::Child {
-    fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    })
 }
 
 fn queued_signals_end_at_the_limit() {

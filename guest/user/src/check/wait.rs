@@ -1,6 +1,6 @@
 //! Waiting for children: wait4 and waitid.
 
-use crate::frame::child::{Child, Exit, fork};
+use crate::frame::child::{Exit, fork, sleeper};
 use crate::frame::gate::Gate;
 use crate::frame::plain::zeroed;
 use crate::frame::report::exit;
@@ -47,15 +47,6 @@ fn wait_for_a_stranger_is_echild() {
 
 fn wait_with_unknown_options_is_einval() {
     fails!(EINVAL, SYS_wait4, -1, 0, 0x100, 0);
-}
-
-/// A child that does nothing until it is killed.
-fn sleeper() -> Child {
-    fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    })
 }
 
 fn wnohang_finds_nothing_while_the_child_runs() {

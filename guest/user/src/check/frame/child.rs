@@ -129,6 +129,15 @@ pub fn fork(body: impl FnOnce()) -> Child {
     }
 }
 
+/// A child that does nothing until a signal ends it.
+pub fn sleeper() -> Child {
+    fork(|| {
+        loop {
+            let _ = call!(libc::SYS_pause);
+        }
+    })
+}
+
 /// How a child that runs `body` ends.
 pub fn in_child(body: impl FnOnce()) -> Exit {
     fork(body).wait()

@@ -30,6 +30,15 @@ impl Fault {
             address,
         }
     }
+
+    /// The SIGSEGV of a general protection fault, which has no address.
+    pub fn protection() -> Self {
+        Fault {
+            signal: SIGSEGV,
+            code: SI_KERNEL,
+            address: 0,
+        }
+    }
 }
 
 static REPORT_TO: AtomicI32 = AtomicI32::new(-1);

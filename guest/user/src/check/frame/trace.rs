@@ -1,7 +1,7 @@
 //! Tracing other processes.
 
 use super::call::Errno;
-use super::child::{Child, fork};
+use super::child::{Child, fork, sleeper};
 use super::plain::zeroed;
 use super::state::wait_until_asleep;
 use libc::*;
@@ -76,13 +76,9 @@ pub fn peek(pid: i32, at: usize) -> Result<u64, Errno> {
     ptrace(PTRACE_PEEKDATA, pid, at, &raw mut word as usize).map(|_| word)
 }
 
-/// A process that does nothing until it is killed.
-pub fn sleeper() -> Child {
-    let child = fork(|| {
-        loop {
-            let _ = call!(SYS_pause);
-        }
-    });
+/// A process that sleeps until it is killed.
+pub fn asleep() -> Child {
+    let child = sleeper();
     wait_until_asleep(child.pid());
     child
 }
