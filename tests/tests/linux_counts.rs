@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// How far above its table a count may be: instructions, and as a factor. Interrupts by the clock come
 /// after a number of instructions, so that another kernel or program moves them.
 const SLACK: f64 = 2.0;
-const TOLERANCE: f64 = 1.01;
+const TOLERANCE: f64 = 1.02;
 
 fn table() -> PathBuf {
     counts::path("linux.icount.txt")
@@ -54,6 +54,8 @@ fn instructions_under_qemu_do_not_rise() {
     let kernel = files.file("kernel", gnomon_images::KERNEL).expect("room");
     let root = Image::builtin(&files.path("root")).expect("room");
     let qemu = Qemu::new(&kernel, root.path()).expect("room").counting();
+    // As Linux runs: where mappings lie decides how many tables they have.
+    let qemu = qemu.cmdline("norandmaps");
     let finished = qemu
         .run(b"bench --ticks; exit $?\n", LONG)
         .expect("QEMU runs");
