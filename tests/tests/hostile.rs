@@ -62,6 +62,7 @@ in_every_mode!(
     memory_eater_ends,
     memory_eaters_together_end,
     memory_that_system_calls_touch_is_had_or_the_largest_is_killed,
+    memory_is_had_from_one_who_waits_for_the_callers_lock,
     thread_bomb_ends_with_an_error,
     descriptors_run_out_with_emfile,
     full_disk_is_enospc_and_harms_no_file,
@@ -219,6 +220,14 @@ fn memory_that_system_calls_touch_is_had_or_the_largest_is_killed(mode: Mode) {
     run(mode, 16, &script)
         .assert_status(0)
         .assert_output("137\nread: true, child killed: true\n0\n");
+}
+
+/// Whoever is killed cannot die before the call that needs its memory has ended.
+fn memory_is_had_from_one_who_waits_for_the_callers_lock(mode: Mode) {
+    let script = format!("{IN_GUEST} exhaust memory-behind-a-lock /var/tmp/file; echo $?");
+    run(mode, 16, &script)
+        .assert_status(0)
+        .assert_output("read: true, killed: true\n0\n");
 }
 
 fn thread_bomb_ends_with_an_error(mode: Mode) {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::ptr;
 
 const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
 
 /// Take all of `what`.
 pub fn run(what: &str, args: &[&str]) -> ExitCode {
@@ -15,6 +16,7 @@ pub fn run(what: &str, args: &[&str]) -> ExitCode {
         ("memory", []) => memory(),
         ("memory-by-reads", []) => memory_by_reads(),
         ("memory-beside", [mebibytes]) => return memory_beside(mebibytes),
+        ("memory-behind-a-lock", [path]) => return behind_a_lock(path),
         ("threads", []) => threads(),
         ("descriptors", []) => descriptors(),
         ("disk", [path]) => disk(path),
@@ -123,10 +125,8 @@ fn memory_by_reads() -> io::Error {
     read_on().expect_err("memory without end")
 }
 
-/// A child takes `mebibytes` and sleeps; then a system call of this process needs half as much. Prints
-/// what has become of both.
-fn memory_beside(mebibytes: &str) -> ExitCode {
-    let size = mebibytes.parse::<usize>().unwrap() * MIB;
+/// A child that has taken `size` bytes and some descriptors, and does `work` again and again.
+fn holder(size: usize, descriptors: usize, work: impl Fn()) -> i32 {
     let mut pipe = [0; 2];
     // SAFETY: plain system calls; the array has room for two descriptors.
     let child = unsafe {
@@ -134,13 +134,15 @@ fn memory_beside(mebibytes: &str) -> ExitCode {
         libc::fork()
     };
     if child == 0 {
-        fresh(size).unwrap().fill(1);
-        // SAFETY: plain system calls; the buffer is as long as is said.
-        unsafe {
-            libc::write(pipe[1], c"x".as_ptr().cast(), 1);
-            loop {
-                libc::pause();
-            }
+        if size > 0 {
+            fresh(size).unwrap().fill(1);
+        }
+        let open = (0..descriptors).map(|_| File::open("/dev/null").unwrap());
+        std::mem::forget(open.collect::<Vec<_>>());
+        // SAFETY: the buffer is as long as is said.
+        unsafe { libc::write(pipe[1], c"x".as_ptr().cast(), 1) };
+        loop {
+            work();
         }
     }
     let mut byte = 0u8;
@@ -149,14 +151,70 @@ fn memory_beside(mebibytes: &str) -> ExitCode {
     unsafe {
         libc::close(pipe[1]);
         libc::read(pipe[0], ptr::from_mut(&mut byte).cast(), 1);
+        libc::close(pipe[0]);
     }
-    let memory = fresh(size / 2).unwrap();
-    memory[0] = 1;
-    let read = File::open("/dev/zero").and_then(|mut zeros| zeros.read(memory));
+    child
+}
+
+fn was_killed(child: i32) -> bool {
     let mut status = 0;
     // SAFETY: waits for a child of this process.
     unsafe { libc::waitpid(child, &mut status, 0) };
-    let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
+    libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL
+}
+
+/// Three children: one has a thousand descriptors, one memory, and the third more memory; that one reads
+/// from a file again and again, and so does this process, into memory that it has still to get. All
+/// use one description of the file, whose offset a read locks: whoever has most is killed first, the
+/// next one waits for the lock meanwhile.
+fn behind_a_lock(path: &str) -> ExitCode {
+    use std::os::fd::AsRawFd;
+    std::fs::write(path, [1; PAGE]).unwrap();
+    let file = File::open(path).unwrap();
+    let sleep = || {
+        // SAFETY: sleeps until a signal comes.
+        unsafe { libc::pause() };
+    };
+    let opener = holder(MIB, 1000, sleep);
+    let sleeper = holder(2 * MIB, 0, sleep);
+    let reader = holder(9 * MIB / 2, 0, || {
+        let mut byte = 0u8;
+        // SAFETY: the buffer is as long as is said.
+        unsafe {
+            libc::lseek(file.as_raw_fd(), 0, libc::SEEK_SET);
+            libc::read(file.as_raw_fd(), ptr::from_mut(&mut byte).cast(), 1);
+        }
+    });
+    let memory = fresh(5 * MIB).unwrap();
+    let read = memory.chunks_exact_mut(PAGE).all(|page| {
+        // SAFETY: the buffer is as long as is said. Others may have moved the offset meanwhile.
+        unsafe {
+            libc::lseek(file.as_raw_fd(), 0, libc::SEEK_SET);
+            libc::read(file.as_raw_fd(), page.as_mut_ptr().cast(), PAGE) >= 0
+        }
+    });
+    // SAFETY: signals to children of this process.
+    let ended = unsafe {
+        let other = libc::kill(sleeper, libc::SIGKILL) == 0;
+        was_killed(sleeper) && other && was_killed(opener) && was_killed(reader)
+    };
+    println!("read: {read}, killed: {ended}");
+    let _ = std::fs::remove_file(path);
+    ExitCode::SUCCESS
+}
+
+/// A child takes `mebibytes` and sleeps; then a system call of this process needs half as much. Prints
+/// what has become of both.
+fn memory_beside(mebibytes: &str) -> ExitCode {
+    let size = mebibytes.parse::<usize>().unwrap() * MIB;
+    let child = holder(size, 0, || {
+        // SAFETY: sleeps until a signal comes.
+        unsafe { libc::pause() };
+    });
+    let memory = fresh(size / 2).unwrap();
+    memory[0] = 1;
+    let read = File::open("/dev/zero").and_then(|mut zeros| zeros.read(memory));
+    let killed = was_killed(child);
     let whole = read.is_ok_and(|read| read == size / 2);
     println!("read: {whole}, child killed: {killed}");
     ExitCode::SUCCESS
