@@ -322,7 +322,8 @@ fn times() -> (u64, u64) {
 fn user_time_grows_where_a_program_computes() {
     let mut sum = 1u64;
     while times().0 < 10 {
-        for n in 0..20_000_000 {
+        // Far more than it takes to look at the times, also where the kernel is emulated.
+        for n in 0..200_000_000 {
             sum = std::hint::black_box(sum.wrapping_mul(31) + n);
         }
     }
