@@ -217,7 +217,7 @@ fn headers_that_make_no_sense_are_enoexec() {
         (32, 100_000),               // headers past the end of the file
         (32, u64::MAX - 10),         // … and where their end wraps
         (72, 1 << 40),               // a segment past the end
-        (72, u64::MAX & !0xfff),     // … and where its end wraps
+        (72, !0xfff),                // … and where its end wraps
         (80, 0xffff_ffff_8000_0000), // at a kernel address
         (80, 0x7fff_ffff_f000),      // at the end of the program's half
         (80, BASE + 1),              // not where its page would be in the file
