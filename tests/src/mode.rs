@@ -2,12 +2,12 @@
 //!
 //! A test is written once, as a function of the mode, and [`in_every_mode!`](crate::in_every_mode)
 //! makes a test of it for each mode. The variable `GNOMON_TEST_MMU` lists the modes to run, with
-//! commas between; without it, it is nested alone.
+//! commas between; without it, all.
 
 use std::fmt;
 
 /// Which modes to run when nothing is said.
-const DEFAULT: &str = "nested";
+const DEFAULT: &str = "nested,shadow";
 
 /// A paging mode of `gnomon run --mmu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

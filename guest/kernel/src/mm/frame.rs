@@ -108,10 +108,15 @@ pub fn total_frames() -> usize {
     TOTAL.load(Ordering::Relaxed)
 }
 
+/// Free frames that programs leave to the kernel.
+pub fn reserve() -> usize {
+    RESERVE.load(Ordering::Relaxed)
+}
+
 /// Whether `count` frames can be had by programs right now, after making room if need be (see
 /// [`reclaim::make_room`]).
 pub fn can_allocate(count: usize) -> bool {
-    let reserve = RESERVE.load(Ordering::Relaxed);
+    let reserve = reserve();
     let free = free_frames();
     free >= reserve + count || {
         reclaim::make_room(reserve + count - free);
@@ -121,7 +126,7 @@ pub fn can_allocate(count: usize) -> bool {
 
 /// Whether more than the reserve is free; drops no caches, so that it may be asked anywhere.
 pub fn above_reserve() -> bool {
-    free_frames() > RESERVE.load(Ordering::Relaxed)
+    free_frames() > reserve()
 }
 
 /// `ENOMEM` if only the reserve is left: for calls that make objects on the kernel's heap, which

@@ -36,7 +36,7 @@ const REFUSALS: usize = 16;
 /// Times that no frame is gained, since pages of files are dirty, before it is given up.
 const FRUITLESS: usize = 8;
 
-/// With more than one in so many frames free, memory is plentiful.
+/// With more than one in so many of the frames free that programs may have, memory is plentiful.
 const PLENTY: usize = 4;
 
 /// The policy if nothing else is asked for.
@@ -121,7 +121,8 @@ pub(super) fn is_tracking() -> bool {
 /// A page fault has mapped the page in an entry.
 #[cold]
 pub(super) fn admit(entry: u64, root: u64, address: usize) {
-    if super::free_frames() > super::total_frames() / PLENTY {
+    let reserve = frame::reserve();
+    if super::free_frames() > reserve + (super::total_frames() - reserve) / PLENTY {
         // The shortage is over; the next one looks at all pages again.
         TRACKING.store(false, Ordering::Relaxed);
     }
