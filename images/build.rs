@@ -14,7 +14,7 @@ mod symbols;
 mod tree;
 
 use device::ImageDevice;
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, thread};
 
 fn main() {
     if let Err(message) = build() {
@@ -29,20 +29,30 @@ fn build() -> Result<(), String> {
     let guest = guest::Guest::new(out)?;
     guest.watch();
 
-    let mut kernel = guest.kernel("gnomon-kernel")?;
+    // Linking takes most of the time and one processor, so both are built at once.
+    let (kernels, programs) = thread::scope(|scope| {
+        let kernels = scope.spawn(|| guest.kernels(["gnomon-kernel", "gnomon-nano"]));
+        let programs = guest.programs(
+            &["gnomon-user", "gnomon-bench"],
+            ["gnomon-user", "guest-tests", "strace", "gnomon-bench"],
+        );
+        (kernels.join(), programs)
+    });
+    let [mut kernel, nano] = kernels.map_err(|_| "the kernels' build has panicked")??;
     symbols::fill(&mut kernel)?;
     write(&out.join("kernel.elf"), &kernel)?;
     write(
         &out.join("sensitive.rs"),
         sensitive::list(&kernel)?.as_bytes(),
     )?;
-    write(&out.join("nano.elf"), &guest.kernel("gnomon-nano")?)?;
+    write(&out.join("nano.elf"), &nano)?;
 
+    let [user, tests, strace, bench] = programs?;
     let programs = root::Programs {
-        user: guest.program("gnomon-user", "gnomon-user")?,
-        tests: guest.program("gnomon-user", "guest-tests")?,
-        strace: guest.program("gnomon-user", "strace")?,
-        bench: guest.program("gnomon-bench", "gnomon-bench")?,
+        user,
+        tests,
+        strace,
+        bench,
         applets: guest.read("user/applets.txt")?,
     };
     let image = root::build(&programs).map_err(|error| error.to_string())?;

@@ -35,8 +35,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The guest is built into a directory beside the outer build's, so that the two never wait
-    /// for each other's lock, and debug and release builds share it.
+    /// The guest is built into directories beside the outer build's, one for kernels and one for
+    /// programs, so that no build waits for another's lock, and debug and release builds share them.
     pub fn new(out: &Path) -> Result<Self, String> {
         let manifest = env::var("CARGO_MANIFEST_DIR").map_err(|_| "run this by cargo")?;
         let workspace = Path::new(&manifest)
@@ -85,14 +85,18 @@ impl Guest {
             .map_err(|error| format!("cannot read {}: {error}", path.display()))
     }
 
-    /// Build a kernel.
-    pub fn kernel(&self, package: &str) -> Result<Vec<u8>, String> {
-        self.build(package, package, "x86_64-unknown-none", &[])
+    /// Build the packages' kernels, which are called as their packages; in that order.
+    pub fn kernels<const N: usize>(&self, packages: [&str; N]) -> Result<[Vec<u8>; N], String> {
+        self.build("kernels", &packages, packages, "x86_64-unknown-none", &[])
     }
 
-    /// Build a package's static program. It is linked to a fixed address: a relocation would be one
-    /// page more to copy at each start.
-    pub fn program(&self, package: &str, name: &str) -> Result<Vec<u8>, String> {
+    /// Build static programs of the packages; in the order of their names. They are linked to a
+    /// fixed address: a relocation would be one page more to copy at each start.
+    pub fn programs<const N: usize>(
+        &self,
+        packages: &[&str],
+        names: [&str; N],
+    ) -> Result<[Vec<u8>; N], String> {
         let target = "x86_64-unknown-linux-musl";
         let environment = [
             ("CARGO_PROFILE_GUEST_STRIP", "symbols"),
@@ -102,25 +106,34 @@ impl Guest {
                 "-Crelocation-model=static -Ctarget-feature=+crt-static",
             ),
         ];
-        self.build(package, name, target, &environment)
+        self.build("programs", packages, names, target, &environment)
     }
 
-    fn build(
+    fn build<const N: usize>(
         &self,
-        package: &str,
-        name: &str,
+        what: &str,
+        packages: &[&str],
+        names: [&str; N],
         target: &str,
         environment: &[(&str, &str)],
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<[Vec<u8>; N], String> {
+        let target_dir = self.target.join(what);
         let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut command = Command::new(cargo);
         // The working directory decides which .cargo/config.toml counts.
         command
             .current_dir(&self.workspace)
-            .args(["build", "--profile", "guest", "--package", package])
-            .args(["--bin", name])
-            .args(["--target", target, "--target-dir"])
-            .arg(&self.target);
+            .args([
+                "build",
+                "--profile",
+                "guest",
+                "--target",
+                target,
+                "--target-dir",
+            ])
+            .arg(&target_dir)
+            .args(packages.iter().flat_map(|package| ["--package", package]))
+            .args(names.iter().flat_map(|name| ["--bin", name]));
         if self.workspace.join("Cargo.lock").exists() {
             command.arg("--locked");
         }
@@ -130,15 +143,21 @@ impl Guest {
         command.envs(environment.iter().copied());
         let output = command
             .output()
-            .map_err(|error| format!("cannot run cargo for {name}: {error}"))?;
+            .map_err(|error| format!("cannot run cargo for the guest's {what}: {error}"))?;
         if !output.status.success() {
             return Err(format!(
-                "{}cannot build {name} for {target} (`rustup target add {target}` if the \
-                 target is missing)",
+                "{}cannot build the guest's {what} for {target} (`rustup target add {target}` if \
+                 the target is missing)",
                 String::from_utf8_lossy(&output.stderr)
             ));
         }
-        let path = self.target.join(target).join("guest").join(name);
-        fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        let built = target_dir.join(target).join("guest");
+        let mut programs = [const { Vec::new() }; N];
+        for (program, name) in programs.iter_mut().zip(names) {
+            let path = built.join(name);
+            *program = fs::read(&path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        }
+        Ok(programs)
     }
 }
