@@ -11,6 +11,7 @@
 //! | [`devices`] | which devices there are, and where |
 //! | [`events`], [`input`], [`terminal`] | the world outside while the guest runs |
 //! | [`tell`] | words that may be lost |
+//! | [`clock`] | the host's time |
 //! | [`report`], [`walk`] | what is told of a guest that has died |
 //! | [`stats`] | counters |
 //! | [`mode`] | paging modes as the command line names them, for runs of this very program |
@@ -18,6 +19,7 @@
 
 pub mod boot;
 pub mod cli;
+pub mod clock;
 pub mod compare;
 pub mod devices;
 pub mod events;

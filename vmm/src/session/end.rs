@@ -35,6 +35,8 @@ pub struct Ending {
     pub log: Arc<LogSink>,
     /// From gnomon's start to the first entry into the guest.
     pub start: Duration,
+    /// That entry in nanoseconds of the monotonic clock.
+    pub entered_at_ns: u64,
     /// From there to the end.
     pub run: Duration,
 }
@@ -75,6 +77,7 @@ impl Ending {
             mode: self.vcpu.mmu.name(),
             module: self.module.name(),
             start: self.start,
+            entered_at_ns: self.entered_at_ns,
             run: self.run,
             groups: groups(&self.vcpu, &self.vm),
         };

@@ -16,6 +16,7 @@ use gnomon_shadow::tables::Policy;
 use thiserror::Error;
 
 use crate::boot::BootError;
+use crate::clock;
 use crate::devices::DevicesError;
 use crate::events::{self, Reason, Signals, Wakers};
 use crate::host::HostError;
@@ -175,6 +176,7 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
         Console::Stream => None,
     };
     let start = started.elapsed();
+    let entered_at_ns = clock::now_ns();
     let processor = start_processor(vcpu, &wakers)?;
     console::read_input(&input, console, &wakers)?;
 
@@ -204,6 +206,7 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
         module,
         log,
         start,
+        entered_at_ns,
         run: started.elapsed() - start,
     }
     .tell(&config)

@@ -10,6 +10,7 @@ pub fn to_json(stats: &Stats) -> String {
     let _ = writeln!(text, "  \"mode\": {},", quote(stats.mode));
     let _ = writeln!(text, "  \"module\": {},", quote(stats.module));
     let _ = writeln!(text, "  \"start_ns\": {},", stats.start.as_nanos());
+    let _ = writeln!(text, "  \"entered_at_ns\": {},", stats.entered_at_ns);
     let _ = write!(text, "  \"run_ns\": {}", stats.run.as_nanos());
     for group in &stats.groups {
         let _ = write!(text, ",\n  {}: {{", quote(group.name));
@@ -59,6 +60,7 @@ mod tests {
             mode: "nested",
             module: "kvm_pvm",
             start: Duration::from_nanos(5),
+            entered_at_ns: 4,
             run: Duration::from_nanos(6),
             groups: vec![Group {
                 name: "exits",
@@ -67,7 +69,7 @@ mod tests {
         };
         assert_eq!(
             to_json(&stats),
-            "{\n  \"mode\": \"nested\",\n  \"module\": \"kvm_pvm\",\n  \"start_ns\": 5,\n  \"run_ns\": 6,\n  \"exits\": {\n    \"a\": 1,\n    \"b\": 2\n  }\n}\n"
+            "{\n  \"mode\": \"nested\",\n  \"module\": \"kvm_pvm\",\n  \"start_ns\": 5,\n  \"entered_at_ns\": 4,\n  \"run_ns\": 6,\n  \"exits\": {\n    \"a\": 1,\n    \"b\": 2\n  }\n}\n"
         );
     }
 

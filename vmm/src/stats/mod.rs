@@ -76,6 +76,9 @@ pub struct Stats {
     pub module: &'static str,
     /// From gnomon's start to the first entry into the guest.
     pub start: Duration,
+    /// That entry in nanoseconds of the monotonic clock, for whoever has started gnomon and wants to know how long
+    /// it took from there.
+    pub entered_at_ns: u64,
     /// From there to the end.
     pub run: Duration,
     /// The counters.
@@ -90,6 +93,7 @@ impl fmt::Display for Stats {
             start,
             run,
             groups,
+            entered_at_ns: _,
         } = self;
         writeln!(f, "--mmu {mode} on {module}")?;
         writeln!(
@@ -153,6 +157,7 @@ mod tests {
             mode: "nested",
             module: "kvm_amd",
             start: Duration::from_micros(1500),
+            entered_at_ns: 0,
             run: Duration::from_millis(2),
             groups: vec![Group {
                 name: "exits",

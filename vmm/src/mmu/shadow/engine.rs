@@ -8,12 +8,13 @@ use kvm_bindings::{KVM_EXIT_IO, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, kvm_int
 use kvm_ioctls::{SyncReg, VcpuFd};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
-use super::interrupt::{Alarm, now_ns};
+use super::interrupt::Alarm;
 use super::monitor::{self, Monitor};
 use super::registers::{general, set_general};
 use super::resume::Plan;
 use super::trap::Guest;
 use super::world::{Outside, World};
+use crate::clock::now_ns;
 use crate::mmu::Handled;
 use crate::vcpu::exit::{Peripherals, Stop};
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gnomon_devices::irq::MsiSink;
 use vmm_sys_util::signal::SIGRTMIN;
 
+use crate::clock::now_ns;
 use crate::vcpu::kick::kick_thread;
 
 /// Trigger mode in a message's data (Intel SDM volume 3, 11.11.2): level.
@@ -80,17 +81,6 @@ impl Inbox {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = thread;
     }
-}
-
-/// Nanoseconds of the monotonic clock.
-pub fn now_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: fills one structure; the clock exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn timespec(ns: u64) -> libc::timespec {

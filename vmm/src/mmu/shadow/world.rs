@@ -14,10 +14,11 @@ use gnomon_shadow::tables::{Outcome, ShadowTables};
 use kvm_bindings::{CpuId, Msrs, kvm_debugregs, kvm_msr_entry, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 
-use super::interrupt::{Inbox, now_ns};
+use super::interrupt::Inbox;
 use super::monitor::{SLOT, Tables};
 use super::ram::Ram;
 use super::resume::Operation;
+use crate::clock::now_ns;
 use crate::vcpu::exit::{Exit, Peripherals, Step, Stop, dispatch};
 
 /// Model-specific registers that are constant.
