@@ -30,6 +30,15 @@ pub enum Entry {
     Pvh(u32),
 }
 
+/// Where a kernel goes.
+#[derive(Debug)]
+pub struct Placement {
+    /// How it is to be entered.
+    pub entry: Entry,
+    /// Where the file's contents go.
+    filled: Vec<Range<u64>>,
+}
+
 /// A kernel image and its name, for messages.
 #[derive(Clone, Debug)]
 pub struct Kernel<'a> {
@@ -86,24 +95,25 @@ impl<'a> Kernel<'a> {
         &self.name
     }
 
-    /// Copy the kernel's segments to where it wants them in `mem`; how it is to be entered.
+    /// Copy the kernel's segments to where `placement`, which is this kernel's, wants them in `mem`.
+    ///
+    /// # Errors
+    /// The loader finds what [`place`](Self::place) did not.
+    pub fn load(&self, placement: &Placement, mem: &GuestMemory) -> Result<(), BootError> {
+        for range in &placement.filled {
+            populate(mem, range.clone());
+        }
+        Elf::load(mem, None, &mut Cursor::new(self.bytes()), None)
+            .map_err(|error| self.broken(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Check everything that loading into `mem` relies on, before a byte is copied.
     ///
     /// # Errors
     /// No ELF for x86-64, a broken one, one without an entry that gnomon knows, one that does not
     /// fit.
-    pub fn load(&self, mem: &GuestMemory) -> Result<Entry, BootError> {
-        let (entry, ranges) = self.check(mem)?;
-        for range in ranges {
-            populate(mem, range);
-        }
-        Elf::load(mem, None, &mut Cursor::new(self.bytes()), None)
-            .map_err(|error| self.broken(error.to_string()))?;
-        Ok(entry)
-    }
-
-    /// Check everything that loading relies on, before a byte is copied.
-    /// The entry, and where the file's contents go.
-    fn check(&self, mem: &GuestMemory) -> Result<(Entry, Vec<Range<u64>>), BootError> {
+    pub fn place(&self, mem: &GuestMemory) -> Result<Placement, BootError> {
         let bytes = self.bytes();
         if !bytes.starts_with(&object::elf::ELFMAG) {
             return Err(self.broken("it is no ELF file".into()));
@@ -176,7 +186,7 @@ impl<'a> Kernel<'a> {
                 "its entry point {address:#x} lies outside of its segments"
             )));
         }
-        Ok((entry, filled))
+        Ok(Placement { entry, filled })
     }
 
     /// Where the kernel's code lies in guest memory: start and length of each executable segment.

@@ -8,18 +8,19 @@ use std::thread;
 use std::time::SystemTime;
 
 use gnomon_abi::boot::{self, BootFacts};
+use gnomon_devices::GuestMemory;
 use gnomon_devices::logport::LogSink;
 use gnomon_devices::virtio::block::DiskFile;
 use gnomon_devices::virtio::console::ConsoleInput;
-use kvm_bindings::CpuId;
-use kvm_ioctls::VmFd;
+use kvm_ioctls::{VcpuFd, VmFd};
 
 use super::console::{self, Console};
 use super::{Config, SessionError, os};
 use crate::boot::kernel::{Entry, Kernel};
 use crate::boot::tables::BootData;
-use crate::devices::{self, Disk};
+use crate::devices::{self, Devices, Disk};
 use crate::host::{Host, HostError, Module, cpuid};
+use crate::mmu::Mmu;
 use crate::root;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
@@ -54,24 +55,28 @@ pub struct Assembled {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionError> {
-    // KVM takes half a millisecond to say which CPUID it supports; memory is filled meanwhile.
-    let asked = thread::spawn(ask_host);
     let memory = memory::create(config.mem_mib)?;
     let kernel = match &config.kernel {
         Some(path) => Kernel::read(path)?,
         None => builtin_kernel()?,
     };
-    let entry = kernel.load(&memory)?;
+    let placement = kernel.place(&memory)?;
     let disks = open_disks(config)?;
-    let (host, cpuid) = asked.join().map_err(|_| SessionError::Internal)??;
-    let mode = mmu::choose(config.mmu, config.shadow_policy, host.module(), entry);
-    let vm = Vm::new(&host, &memory, mode)?;
-
-    let ends = console::ends(entry, &config.consoles)?;
-    let log = Arc::clone(&ends.log);
-    let devices = devices::build(&memory, vm.msi_sink(), ends, disks)?;
-    let vm_fd = Arc::clone(vm.fd());
-    let (fd, mut mmu) = vm.create_vcpu(&cpuid, entry)?;
+    // KVM takes a millisecond to make a machine; the kernel is copied meanwhile.
+    let (loaded, machine) = thread::scope(|scope| {
+        let load = scope.spawn(|| kernel.load(&placement, &memory));
+        let machine = Machine::new(config, &memory, placement.entry, disks);
+        (load.join(), machine)
+    });
+    loaded.map_err(|_| SessionError::Internal)??;
+    let Machine {
+        fd,
+        mut mmu,
+        vm,
+        module,
+        devices,
+        log,
+    } = machine?;
     mmu.code_loaded(&kernel.code(), kernel.sensitive());
 
     let tsc_khz = fd.get_tsc_khz().map_err(HostError::refused(
@@ -89,8 +94,8 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
         args: init_args(&config.program),
         env: init_env(),
         ram: config.mem_mib << 20,
-        facts: facts(mmu.quirks(host.module()), tsc_khz.into())?,
-        long_mode: matches!(entry, Entry::Long(_)),
+        facts: facts(mmu.quirks(module), tsc_khz.into())?,
+        long_mode: matches!(placement.entry, Entry::Long(_)),
     }
     .write(&memory)?;
     Ok(Assembled {
@@ -102,19 +107,51 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
             counts: Default::default(),
             memory,
         },
-        vm: vm_fd,
+        vm,
         kernel,
-        module: host.module(),
+        module,
         input: devices.input,
         log,
     })
 }
 
-/// Open KVM, and what a guest's CPUID is here.
-fn ask_host() -> Result<(Host, CpuId), HostError> {
-    let host = Host::open()?;
-    let cpuid = cpuid::guest_cpuid(&host)?;
-    Ok((host, cpuid))
+/// KVM's part of a virtual machine, and the devices.
+struct Machine {
+    fd: VcpuFd,
+    mmu: Box<dyn Mmu>,
+    vm: Arc<VmFd>,
+    module: Module,
+    devices: Devices,
+    log: Arc<LogSink>,
+}
+
+impl Machine {
+    /// With `memory` and `disks`, its processor at `entry`.
+    fn new(
+        config: &Config,
+        memory: &GuestMemory,
+        entry: Entry,
+        disks: Vec<Disk>,
+    ) -> Result<Self, SessionError> {
+        let host = Host::open()?;
+        let cpuid = cpuid::guest_cpuid(&host)?;
+        let module = host.module();
+        let mode = mmu::choose(config.mmu, config.shadow_policy, module, entry);
+        let vm = Vm::new(&host, memory, mode)?;
+        let ends = console::ends(entry, &config.consoles)?;
+        let log = Arc::clone(&ends.log);
+        let devices = devices::build(memory, vm.msi_sink(), ends, disks)?;
+        let vm_fd = Arc::clone(vm.fd());
+        let (fd, mmu) = vm.create_vcpu(&cpuid, entry)?;
+        Ok(Self {
+            fd,
+            mmu,
+            vm: vm_fd,
+            module,
+            devices,
+            log,
+        })
+    }
 }
 
 #[cfg(feature = "builtin")]

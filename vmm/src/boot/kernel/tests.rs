@@ -63,7 +63,10 @@ fn pvh() -> Vec<u8> {
 
 fn load(image: &[u8]) -> Result<Entry, BootError> {
     let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
-    Kernel::from_bytes("k", image).load(&memory)
+    let kernel = Kernel::from_bytes("k", image);
+    let placement = kernel.place(&memory)?;
+    kernel.load(&placement, &memory)?;
+    Ok(placement.entry)
 }
 
 fn message(image: &[u8]) -> String {
@@ -86,7 +89,9 @@ fn pvh_note_alone_gives_the_32_bit_entry() {
 fn segment_is_copied_to_its_address() {
     let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
     let image = elf(0x20_0000, b"kernel", 6, &ours());
-    Kernel::from_bytes("k", &image).load(&memory).unwrap();
+    let kernel = Kernel::from_bytes("k", &image);
+    let placement = kernel.place(&memory).unwrap();
+    kernel.load(&placement, &memory).unwrap();
     let mut copied = [0; 6];
     vm_memory::Bytes::read_slice(&memory, &mut copied, vm_memory::GuestAddress(0x20_0000)).unwrap();
     assert_eq!(&copied, b"kernel");
