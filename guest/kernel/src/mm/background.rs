@@ -7,7 +7,10 @@
 //!   ───────── reserve: who allocates makes room itself, and waits for it
 //! ```
 //!
-//! It shares the processor with programs like one of them, after each batch others have a turn.
+//! It shares the processor with programs like one of them: after each batch others have a turn. Where
+//! it does not get what it looks for, hardly anything can leave but what programs need just now; then
+//! it leaves them alone for a while, or else it takes pages away before the programs that have waited
+//! for them have used them, again and again.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,15 +19,20 @@ use crate::errno::KResult;
 use crate::sched;
 use crate::sync::WaitQueue;
 use crate::task;
+use crate::time;
 
 /// Frames that are made free at a time.
 const BATCH: usize = 64;
+/// The least time, in nanoseconds, for which it leaves programs alone: many page faults' worth.
+const REST: u64 = 20_000_000;
 
 /// The thread exists.
 static RUNS: AtomicBool = AtomicBool::new(false);
 /// It has been asked for room, or is making some.
 static WANTED: AtomicBool = AtomicBool::new(false);
 static SLEEP: WaitQueue = WaitQueue::new();
+/// Nobody wakes it from here.
+static PAUSE: WaitQueue = WaitQueue::new();
 
 /// Starts the thread, once. `ENOMEM`.
 pub(super) fn start() -> KResult<()> {
@@ -49,11 +57,18 @@ fn run() -> ! {
     loop {
         SLEEP.wait_uninterruptible(|| WANTED.load(Ordering::Relaxed).then_some(()));
         while frame::free_frames() < frame::high_watermark() {
-            // Nothing can leave: whoever needs memory finds that out for himself.
-            if reclaim::make_room_in_background(BATCH) == 0 {
-                break;
+            let begun = time::now_ns();
+            match reclaim::make_room_in_background(BATCH) {
+                // Nothing can leave: whoever needs memory finds that out for himself.
+                0 => break,
+                BATCH.. => sched::yield_now(),
+                _ => {
+                    let now = time::now_ns();
+                    let rest = (now - begun).max(REST);
+                    // The time always passes: a thread of the kernel gets no signals.
+                    let _ = PAUSE.wait_deadline(Some(now + rest), || None::<()>);
+                }
             }
-            sched::yield_now();
         }
         WANTED.store(false, Ordering::Relaxed);
     }

@@ -53,6 +53,8 @@ impl From<Errno> for Fault {
 
 /// Frames that are made free when a fault finds none.
 const ROOM: usize = 64;
+/// How often a fault tries with less than that.
+const SCARCE: usize = 8;
 
 /// Pages of a file, or of swap space in a row, that one fault maps at most.
 const AROUND: usize = 16;
@@ -108,14 +110,22 @@ impl AddressSpace {
     #[cold]
     fn fault_when_short(&self, address: usize, access: Access) -> Result<(), Fault> {
         let mut written = false;
+        let mut scarce = 0;
         loop {
-            if reclaim::make_room(ROOM) == 0 {
-                // Dirty pages of files are all that is left. No lock that write-back takes is held
-                // here: a fault has none, and copies hold no other.
-                if written || cache::dirty_pages() == 0 || fs::sync_all().is_err() {
+            let gained = reclaim::make_room(ROOM);
+            if gained < ROOM {
+                // It may be just what the last try has read, and will read again: that leads nowhere.
+                scarce += 1;
+                let may_write = !written && cache::dirty_pages() > 0;
+                if !may_write && (gained == 0 || scarce > SCARCE) {
                     return Err(Fault::Oom);
                 }
-                written = true;
+                if may_write {
+                    // Dirty pages of files are what is left. No lock that write-back takes is held
+                    // here: a fault has none, and copies hold no other.
+                    fs::sync_all().map_err(|_| Fault::Oom)?;
+                    written = true;
+                }
             }
             let result = self.inner.lock().fault(address, access);
             if result != Err(Fault::Oom) {
