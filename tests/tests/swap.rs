@@ -55,6 +55,23 @@ fn run(mode: Mode, mebibytes: u64, cmdline: &str, script: &str) -> Finished {
     finished
 }
 
+/// Run `script`, which uses Debian's busybox, in a small machine with a blank disk of 32 MiB; it must
+/// end with 0.
+fn run_with_busybox(mode: Mode, cmdline: &str, script: &str) -> Finished {
+    let files = Scratch::new().unwrap();
+    let disk = blank(&files, 32);
+    let finished = Gnomon::new(mode)
+        .memory(MEMORY)
+        .file(program::path(), IN_GUEST)
+        .file(&gnomon_tests::busybox::path(), "/busybox")
+        .options(["--disk", disk.to_str().unwrap(), "--cmdline", cmdline])
+        .shell(script)
+        .timeout(LONG)
+        .run();
+    finished.assert_status(0);
+    finished
+}
+
 /// The value of `name` in `text`, lines of a name and a number.
 #[track_caller]
 fn counter(text: &str, name: &str) -> u64 {
@@ -134,23 +151,13 @@ fn file_in_memory_goes_to_swap_space(mode: Mode) {
 }
 
 fn swapoff_brings_files_in_memory_back(mode: Mode) {
-    let files = Scratch::new().unwrap();
-    let disk = blank(&files, 32);
-    let busybox = gnomon_tests::busybox::path();
-    let finished = Gnomon::new(mode)
-        .memory(MEMORY)
-        .file(program::path(), IN_GUEST)
-        .file(&busybox, "/busybox")
-        .options(["--disk", disk.to_str().unwrap(), "--cmdline", "swap=/dev/vdb"])
-        .shell(&format!(
-            "seq 1 200000 >/tmp/file; a=$(md5sum </tmp/file | cut -c 1-32); {IN_GUEST} swap alone 4
-            grep -c ^pswpout.0$ /proc/vmstat
-            /busybox swapoff /dev/vdb; echo $?; b=$(md5sum </tmp/file | cut -c 1-32); [ $a = $b ]; echo $?
-            cat /proc/swaps"
-        ))
-        .timeout(LONG)
-        .run();
-    finished.assert_status(0);
+    let script = format!(
+        "seq 1 200000 >/tmp/file; a=$(md5sum </tmp/file | cut -c 1-32); {IN_GUEST} swap alone 4
+        grep -c ^pswpout.0$ /proc/vmstat
+        /busybox swapoff /dev/vdb; echo $?; b=$(md5sum </tmp/file | cut -c 1-32); [ $a = $b ]; echo $?
+        cat /proc/swaps"
+    );
+    let finished = run_with_busybox(mode, "swap=/dev/vdb", &script);
     assert_eq!(
         finished.text(),
         "alone: 1024 pages are right\n0\n0\n0\nFilename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
@@ -171,21 +178,11 @@ fn pages_of_files_that_come_back_are_counted(mode: Mode) {
 }
 
 fn swapoff_brings_everything_back(mode: Mode) {
-    let files = Scratch::new().unwrap();
-    let disk = blank(&files, 32);
-    let busybox = gnomon_tests::busybox::path();
-    let finished = Gnomon::new(mode)
-        .memory(MEMORY)
-        .file(program::path(), IN_GUEST)
-        .file(&busybox, "/busybox")
-        .options(["--disk", disk.to_str().unwrap()])
-        .shell(&format!(
-            "/busybox mkswap /dev/vdb >&2; /busybox swapon /dev/vdb
-            {IN_GUEST} swap off 5 /dev/vdb; cat /proc/swaps"
-        ))
-        .timeout(LONG)
-        .run();
-    finished.assert_status(0);
+    let script = format!(
+        "/busybox mkswap /dev/vdb >&2; /busybox swapon /dev/vdb
+        {IN_GUEST} swap off 5 /dev/vdb; cat /proc/swaps"
+    );
+    let finished = run_with_busybox(mode, "", &script);
     assert_eq!(
         finished.text(),
         "off: 1280 pages are right\nFilename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"

@@ -76,8 +76,8 @@ pub struct Stats {
     pub module: &'static str,
     /// From gnomon's start to the first entry into the guest.
     pub start: Duration,
-    /// That entry in nanoseconds of the monotonic clock, for whoever has started gnomon and wants to know how long
-    /// it took from there.
+    /// That entry in nanoseconds of the monotonic clock, for whoever has started gnomon and wants to
+    /// know how long it took from there.
     pub entered_at_ns: u64,
     /// From there to the end.
     pub run: Duration,

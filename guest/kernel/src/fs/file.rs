@@ -409,6 +409,14 @@ impl File {
         self.offset.lock()
     }
 
+    /// Has `work` move bytes at the file position, which then moves by as many.
+    pub fn at_offset(&self, work: impl FnOnce(u64) -> KResult<usize>) -> KResult<usize> {
+        let mut offset = self.lock_offset();
+        let n = work(*offset)?;
+        *offset += n as u64;
+        Ok(n)
+    }
+
     /// Readiness; see [`FileOps::poll`].
     pub fn poll(&self, table: Option<&mut PollTable>) -> PollEvents {
         match &self.ops {

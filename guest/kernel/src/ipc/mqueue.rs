@@ -358,10 +358,7 @@ pub fn queue_of(file: &File) -> KResult<&Queue> {
 
 impl FileOps for Open {
     fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        let mut offset = file.lock_offset();
-        let n = self.read_at(file, *offset, buf)?;
-        *offset += n as u64;
-        Ok(n)
+        file.at_offset(|offset| self.read_at(file, offset, buf))
     }
 
     fn read_at(&self, file: &File, offset: u64, buf: &mut ReadBuf<'_>) -> KResult<usize> {

@@ -116,15 +116,13 @@ impl AddressSpace {
             if gained < ROOM {
                 // It may be just what the last try has read, and will read again: that leads nowhere.
                 scarce += 1;
-                let may_write = !written && cache::dirty_pages() > 0;
-                if !may_write && (gained == 0 || scarce > SCARCE) {
-                    return Err(Fault::Oom);
-                }
-                if may_write {
+                if !written && cache::dirty_pages() > 0 {
                     // Dirty pages of files are what is left. No lock that write-back takes is held
                     // here: a fault has none, and copies hold no other.
                     fs::sync_all().map_err(|_| Fault::Oom)?;
                     written = true;
+                } else if gained == 0 || scarce > SCARCE {
+                    return Err(Fault::Oom);
                 }
             }
             let result = self.inner.lock().fault(address, access);

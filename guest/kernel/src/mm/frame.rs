@@ -94,7 +94,7 @@ pub(super) fn add(start: u64, end: u64) {
 
 /// Free frames with which the thread that makes room is content.
 pub(super) fn high_watermark() -> usize {
-    let reserve = RESERVE.load(Ordering::Relaxed);
+    let reserve = reserve();
     reserve + reserve / 2
 }
 
@@ -313,7 +313,7 @@ impl Frame {
     #[cold]
     fn require_room() -> KResult<()> {
         background::wake();
-        let reserve = RESERVE.load(Ordering::Relaxed);
+        let reserve = reserve();
         let free = free_frames();
         if free > reserve {
             return Ok(());

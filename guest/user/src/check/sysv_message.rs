@@ -52,6 +52,19 @@ fn receive(queue: &Object, kind: i64, flags: i32) -> (i64, String) {
     (message.kind, text)
 }
 
+fn receives_nothing(queue: &Object, kind: i64) {
+    let mut message = [0u64; 4];
+    fails!(
+        ENOMSG,
+        SYS_msgrcv,
+        queue.id,
+        &mut message,
+        16,
+        kind,
+        IPC_NOWAIT
+    );
+}
+
 fn messages_are_chosen_by_type() {
     let queue = queue();
     send(&queue, 2, "two");
@@ -69,16 +82,7 @@ fn message_of_the_lowest_type_up_to_a_bound_comes_first() {
     send(&queue, 9, "nine");
     assert_eq!(receive(&queue, -5, 0), (2, "two".into()));
     assert_eq!(receive(&queue, -5, 0), (4, "four".into()));
-    let mut message = [0u64; 4];
-    fails!(
-        ENOMSG,
-        SYS_msgrcv,
-        queue.id,
-        &mut message,
-        16,
-        -5,
-        IPC_NOWAIT
-    );
+    receives_nothing(&queue, -5);
 }
 
 fn except_takes_the_first_of_another_type() {
@@ -102,16 +106,7 @@ fn message_that_does_not_fit_is_e2big_or_cut() {
 
 fn receive_without_a_message_is_enomsg() {
     let queue = queue();
-    let mut message = [0u64; 4];
-    fails!(
-        ENOMSG,
-        SYS_msgrcv,
-        queue.id,
-        &mut message,
-        16,
-        0,
-        IPC_NOWAIT
-    );
+    receives_nothing(&queue, 0);
 }
 
 fn sender_sleeps_while_the_queue_is_full() {

@@ -60,17 +60,11 @@ impl Memory {
 
 impl FileOps for Memory {
     fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        let mut offset = file.lock_offset();
-        let n = self.read_at(file, *offset, buf)?;
-        *offset += n as u64;
-        Ok(n)
+        file.at_offset(|offset| self.read_at(file, offset, buf))
     }
 
     fn write(&self, file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let mut offset = file.lock_offset();
-        let n = self.write_at(file, *offset, buf)?;
-        *offset += n as u64;
-        Ok(n)
+        file.at_offset(|offset| self.write_at(file, offset, buf))
     }
 
     fn read_at(&self, _file: &File, offset: u64, buf: &mut ReadBuf<'_>) -> KResult<usize> {

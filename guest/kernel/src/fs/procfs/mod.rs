@@ -447,10 +447,7 @@ struct Text {
 
 impl FileOps for Text {
     fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        let mut offset = file.lock_offset();
-        let n = self.read_at(file, *offset, buf)?;
-        *offset += n as u64;
-        Ok(n)
+        file.at_offset(|offset| self.read_at(file, offset, buf))
     }
 
     fn read_at(&self, _file: &File, offset: u64, buf: &mut ReadBuf<'_>) -> KResult<usize> {
