@@ -1,14 +1,15 @@
 //! Debian's Linux kernel on QEMU's `microvm`, with one program in memory: beside the guest's kernel
 //! on the same machine.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::busybox;
+use crate::gnomon::finish;
 use crate::qemu::{COUNTING, MACHINE};
 use crate::scratch::Scratch;
 
@@ -80,8 +81,8 @@ impl Linux {
     /// # Errors
     /// The program has failed, or has not ended in time.
     pub fn count(&self, timeout: Duration) -> io::Result<String> {
-        let console = self.files.path("console");
-        let mut child = Command::new("qemu-system-x86_64")
+        let mut command = Command::new("qemu-system-x86_64");
+        command
             .args(MACHINE)
             .args(COUNTING)
             .args(["-m", "256M", "-serial", "stdio"])
@@ -89,24 +90,15 @@ impl Linux {
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(self.files.path("initrd"))
-            .args(["-append", CMDLINE])
-            .stdin(Stdio::null())
-            .stdout(File::create(&console)?)
-            .spawn()?;
-        let deadline = Instant::now() + timeout;
-        while child.try_wait()?.is_none() {
-            if Instant::now() >= deadline {
-                child.kill()?;
-                child.wait()?;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let console = String::from_utf8_lossy(&fs::read(console)?).replace('\r', "");
+            .args(["-append", CMDLINE]);
+        let finished = finish(command, b"", timeout)?;
+        let console = finished.text().replace('\r', "");
         let after = console.split_once("begin\n").map(|(_, after)| after);
         match after.and_then(|after| after.split_once("status 0\n")) {
             Some((output, _)) => Ok(output.to_owned()),
             None => Err(io::Error::other(format!(
-                "the program has not ended well:\n{console}"
+                "the program has not ended well:\n{console}{}",
+                finished.errors()
             ))),
         }
     }

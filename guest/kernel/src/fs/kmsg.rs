@@ -6,7 +6,6 @@ use core::any::Any;
 use super::{File, FileOps, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::errno::{Errno, KResult};
 use crate::log::{self, ring};
-use crate::sync::WaitQueue;
 use crate::time;
 
 /// The open device; its file's position is the number of the line that is read next.
@@ -23,7 +22,6 @@ const PAUSE: u64 = 100_000_000;
 
 impl FileOps for Kmsg {
     fn read(&self, file: &File, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        static NOBODY: WaitQueue = WaitQueue::new();
         loop {
             let mut position = file.lock_offset();
             if let Some(record) = ring::lines(*position, 1).pop() {
@@ -39,7 +37,7 @@ impl FileOps for Kmsg {
             if file.nonblocking() {
                 return Err(Errno::EAGAIN);
             }
-            NOBODY.wait_deadline(Some(time::now_ns() + PAUSE), || None::<()>)?;
+            time::sleep_until(time::now_ns() + PAUSE)?;
         }
     }
 

@@ -31,8 +31,6 @@ static RUNS: AtomicBool = AtomicBool::new(false);
 /// It has been asked for room, or is making some.
 static WANTED: AtomicBool = AtomicBool::new(false);
 static SLEEP: WaitQueue = WaitQueue::new();
-/// Nobody wakes it from here.
-static PAUSE: WaitQueue = WaitQueue::new();
 
 /// Starts the thread, once. `ENOMEM`.
 pub(super) fn start() -> KResult<()> {
@@ -66,7 +64,7 @@ fn run() -> ! {
                     let now = time::now_ns();
                     let rest = (now - begun).max(REST);
                     // The time always passes: a thread of the kernel gets no signals.
-                    let _ = PAUSE.wait_deadline(Some(now + rest), || None::<()>);
+                    let _ = time::sleep_until(now + rest);
                 }
             }
         }

@@ -228,9 +228,10 @@ impl AddressSpace {
     ///
     /// # Errors
     /// `EINVAL`: nothing to map, or a fixed address that is not aligned. `EAGAIN`: memory is locked as
-    /// it comes, and this would be too much. `ENOMEM`: no room, over a limit, or more than the machine could ever back. `EEXIST`: [`Fixed::NoReplace`] and
-    /// something is there. `EPERM`: a fixed address below [`USER_START`]. `EACCES`: writable and
-    /// shared, but the file is not open for writing.
+    /// it comes, and this would be too much. `ENOMEM`: no room, over a limit, or more than the machine
+    /// could ever back. `EEXIST`: [`Fixed::NoReplace`] and something is there. `EPERM`: a fixed
+    /// address below [`USER_START`]. `EACCES`: writable and shared, but the file is not open for
+    /// writing.
     pub fn map(
         &self,
         address: Option<usize>,

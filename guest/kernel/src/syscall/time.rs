@@ -3,7 +3,6 @@
 use super::types::{TimeSpec, TimeVal};
 use crate::errno::{Errno, KResult};
 use crate::mm::user::{Pod, read_user, write_user};
-use crate::sync::WaitQueue;
 use crate::task::{self, RestartBlock, find_process, find_task};
 use crate::time::itimer::{self, Setting};
 use crate::time::{self, SECOND};
@@ -133,20 +132,10 @@ pub fn sys_time(at: usize) -> KResult<usize> {
     Ok(seconds as usize)
 }
 
-/// Nobody wakes sleepers but the clock and signals.
-static SLEEPERS: WaitQueue = WaitQueue::new();
-
-/// Sleep until `deadline` of the monotonic clock. A signal that comes together with the end of the
-/// time interrupts nothing.
-fn sleep_until(deadline: u64) -> KResult<()> {
-    let over = || (time::now_ns() >= deadline).then_some(());
-    SLEEPERS.wait_deadline(Some(deadline), over).map(|_| ())
-}
-
 /// Sleep for a time; interrupted, the rest is stored at `rest` (if not null) and the call can be
 /// continued by `restart_syscall`.
 fn sleep_relative(deadline: u64, rest: usize) -> KResult<usize> {
-    if sleep_until(deadline).is_ok() {
+    if time::sleep_until(deadline).is_ok() {
         return Ok(0);
     }
     if rest != 0 {
@@ -192,7 +181,7 @@ pub fn sys_clock_nanosleep(clock: usize, flags: usize, at: usize, rest: usize) -
             _ => 0,
         };
         let deadline = ns.saturating_sub(offset);
-        sleep_until(deadline).map_err(|_| Errno::ERESTARTNOHAND)?;
+        time::sleep_until(deadline).map_err(|_| Errno::ERESTARTNOHAND)?;
         // The wall clock may have been set meanwhile.
         if clock_ns(clock)? >= ns {
             return Ok(0);

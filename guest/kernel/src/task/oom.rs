@@ -5,7 +5,6 @@ use super::process::Process;
 use super::signal::{self, SIGKILL, SigInfo};
 use super::table::all_processes;
 use crate::mm;
-use crate::sync::WaitQueue;
 use crate::time;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +16,6 @@ const PATIENCE: u32 = 200;
 
 /// Pauses in a row that have gained nothing.
 static BARREN: AtomicU32 = AtomicU32::new(0);
-/// Where the pauses are spent. Nobody wakes it.
-static PAUSE: WaitQueue = WaitQueue::new();
 
 /// Ends the process with the largest claim on memory, and lets it run so that it ends; false: there is
 /// none, or it is the running one. Otherwise the caller tries again.
@@ -52,10 +49,7 @@ pub fn out_of_memory() -> bool {
     }
     drop(processes);
     // A signal ends the pause, and the next one: the processor goes to others all the same.
-    if PAUSE
-        .wait_deadline(Some(time::now_ns() + PAUSE_NS), || None::<()>)
-        .is_err()
-    {
+    if time::sleep_until(time::now_ns() + PAUSE_NS).is_err() {
         crate::sched::yield_now();
     }
     !current_process().is_exiting()

@@ -13,6 +13,8 @@ pub mod timerfd;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch;
+use crate::errno::KResult;
+use crate::sync::WaitQueue;
 
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
@@ -32,6 +34,19 @@ pub fn init() {
 #[inline]
 pub fn now_ns() -> u64 {
     arch::tsc::now_ns()
+}
+
+/// Nobody wakes sleepers but the clock and signals.
+static SLEEPERS: WaitQueue = WaitQueue::new();
+
+/// Sleep until `deadline_ns` of the monotonic clock. A signal that comes together with the end of the
+/// time interrupts nothing.
+///
+/// # Errors
+/// ERESTARTSYS: a signal is pending.
+pub fn sleep_until(deadline_ns: u64) -> KResult<()> {
+    let over = || (now_ns() >= deadline_ns).then_some(());
+    SLEEPERS.wait_deadline(Some(deadline_ns), over).map(|_| ())
 }
 
 /// Wall clock: nanoseconds since 1970-01-01 UTC.
