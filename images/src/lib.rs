@@ -9,6 +9,7 @@ mod add;
 mod device;
 mod error;
 mod file;
+mod lay;
 mod resident;
 mod take;
 mod tree;
@@ -17,6 +18,7 @@ pub use add::{add_file, root_from_dir};
 pub use device::ImageDevice;
 pub use error::ImageError;
 pub use file::FileDevice;
+pub use lay::lay_kernel;
 pub use resident::let_go;
 pub use take::read_file;
 

@@ -10,7 +10,7 @@ use linux_loader::loader::{Elf, KernelLoader};
 use object::LittleEndian;
 use object::elf::{ELFCLASS64, EM_X86_64, FileHeader64, PF_X, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::BootError;
 use crate::memory::{HIGH_START, RAM_LOW_END};
@@ -19,7 +19,8 @@ use crate::memory::{HIGH_START, RAM_LOW_END};
 const XEN_PHYS32_ENTRY: u32 = 18;
 
 /// Size of a page of the host's.
-const PAGE: u64 = 4096;
+#[cfg(feature = "builtin")]
+const PAGE: usize = 4096;
 
 /// How a kernel is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +36,17 @@ pub enum Entry {
 pub struct Placement {
     /// How it is to be entered.
     pub entry: Entry,
-    /// Where the file's contents go.
-    filled: Vec<Range<u64>>,
+    /// What of the file goes where.
+    pieces: Vec<Piece>,
+}
+
+/// What a segment takes from the file.
+#[derive(Debug)]
+struct Piece {
+    /// Its bytes in the file.
+    file: Range<usize>,
+    /// Where the first of them goes.
+    gpa: u64,
 }
 
 /// A kernel image and its name, for messages.
@@ -45,6 +55,21 @@ pub struct Kernel<'a> {
     name: String,
     bytes: std::borrow::Cow<'a, [u8]>,
     sensitive: Option<&'a [(u64, u8)]>,
+    /// The bytes are those of the program's own file.
+    built_in: bool,
+}
+
+#[cfg(feature = "builtin")]
+impl Kernel<'static> {
+    /// The guest's kernel.
+    pub fn built_in() -> Self {
+        Self {
+            name: "built in".to_owned(),
+            bytes: gnomon_images::KERNEL.into(),
+            sensitive: Some(gnomon_images::KERNEL_SENSITIVE),
+            built_in: true,
+        }
+    }
 }
 
 impl<'a> Kernel<'a> {
@@ -54,17 +79,12 @@ impl<'a> Kernel<'a> {
             name: name.to_owned(),
             bytes: bytes.into(),
             sensitive: None,
+            built_in: false,
         }
     }
 
-    /// All its sensitive instructions (`gnomon_shadow::patch`) are known: the gpa of each, and its
-    /// length.
-    pub fn with_sensitive(mut self, sensitive: &'a [(u64, u8)]) -> Self {
-        self.sensitive = Some(sensitive);
-        self
-    }
-
-    /// Its sensitive instructions, if they are known.
+    /// All its sensitive instructions (`gnomon_shadow::patch`), if they are known: the gpa of each,
+    /// and its length.
     pub fn sensitive(&self) -> Option<&[(u64, u8)]> {
         self.sensitive
     }
@@ -80,6 +100,7 @@ impl<'a> Kernel<'a> {
                 name,
                 bytes: bytes.into(),
                 sensitive: None,
+                built_in: false,
             }),
             Err(source) => Err(BootError::Read { path: name, source }),
         }
@@ -95,17 +116,55 @@ impl<'a> Kernel<'a> {
         &self.name
     }
 
-    /// Copy the kernel's segments to where `placement`, which is this kernel's, wants them in `mem`.
+    /// Put the kernel's segments where `placement`, which is this kernel's, wants them in `mem`.
     ///
     /// # Errors
-    /// The loader finds what [`place`](Self::place) did not.
+    /// The loader finds what [`place`](Self::place) did not, or the host has no memory.
     pub fn load(&self, placement: &Placement, mem: &GuestMemory) -> Result<(), BootError> {
-        for range in &placement.filled {
-            populate(mem, range.clone());
+        if self.built_in && self.lay(placement, mem)? {
+            return Ok(());
         }
         Elf::load(mem, None, &mut Cursor::new(self.bytes()), None)
             .map_err(|error| self.broken(error.to_string()))?;
         Ok(())
+    }
+
+    /// Map the built-in kernel's pages into `mem`: a page is copied when it is first written. False
+    /// if the host cannot.
+    #[cfg(feature = "builtin")]
+    fn lay(&self, placement: &Placement, mem: &GuestMemory) -> Result<bool, BootError> {
+        let refused = |error: String| self.broken(error);
+        for Piece { file, gpa } in &placement.pieces {
+            // Beyond the last whole page the file goes on with something else.
+            let whole = file.len() & !(PAGE - 1);
+            if whole > 0 {
+                let slice = mem
+                    .get_slice(GuestAddress(*gpa), whole)
+                    .map_err(|error| refused(error.to_string()))?;
+                // SAFETY: the range is guest memory, which is a private mapping and is accessed
+                // only as volatile memory; no guest runs in it yet.
+                let laid = unsafe {
+                    gnomon_images::lay_kernel(
+                        file.start..file.start + whole,
+                        slice.ptr_guard_mut().as_ptr(),
+                    )
+                };
+                if !laid.map_err(|error| refused(error.to_string()))? {
+                    return Ok(false);
+                }
+            }
+            mem.write_slice(
+                &self.bytes()[file.start + whole..file.end],
+                GuestAddress(*gpa + whole as u64),
+            )
+            .map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(true)
+    }
+
+    #[cfg(not(feature = "builtin"))]
+    fn lay(&self, _: &Placement, _: &GuestMemory) -> Result<bool, BootError> {
+        Ok(false)
     }
 
     /// Check everything that loading into `mem` relies on, before a byte is copied.
@@ -128,7 +187,7 @@ impl<'a> Kernel<'a> {
             .map_err(|_| truncated())?;
         let ram_end = mem.last_addr().0.saturating_add(1).min(RAM_LOW_END);
         let (mut ours, mut pvh) = (false, None);
-        let (mut loaded, mut filled) = (Vec::new(), Vec::new());
+        let (mut loaded, mut pieces) = (Vec::new(), Vec::new());
         for segment in segments {
             match segment.p_type(LittleEndian) {
                 PT_LOAD => {
@@ -159,7 +218,11 @@ impl<'a> Kernel<'a> {
                         });
                     }
                     loaded.push(start..end);
-                    filled.push(start..start + segment.p_filesz(LittleEndian));
+                    let (offset, len) = segment.file_range(LittleEndian);
+                    pieces.push(Piece {
+                        file: offset as usize..(offset + len) as usize,
+                        gpa: start,
+                    });
                 }
                 PT_NOTE => self.read_notes(segment, &mut ours, &mut pvh)?,
                 _ => {}
@@ -186,7 +249,7 @@ impl<'a> Kernel<'a> {
                 "its entry point {address:#x} lies outside of its segments"
             )));
         }
-        Ok(Placement { entry, filled })
+        Ok(Placement { entry, pieces })
     }
 
     /// Where the kernel's code lies in guest memory: start and length of each executable segment.
@@ -237,23 +300,6 @@ impl<'a> Kernel<'a> {
             path: self.name.clone(),
             reason,
         }
-    }
-}
-
-/// Have the host give memory for `range`, which lies in `mem`, all at once: it would take a page
-/// fault for each page otherwise. Only a hint.
-fn populate(mem: &GuestMemory, range: Range<u64>) {
-    let start = range.start & !(PAGE - 1);
-    let len = range.end.next_multiple_of(PAGE).saturating_sub(start) as usize;
-    if let Ok(slice) = mem.get_slice(GuestAddress(start), len) {
-        // SAFETY: the slice is a mapping of ours; its contents stay as they are.
-        unsafe {
-            libc::madvise(
-                slice.ptr_guard_mut().as_ptr().cast(),
-                len,
-                libc::MADV_POPULATE_WRITE,
-            )
-        };
     }
 }
 

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
-use std::thread;
 use std::time::SystemTime;
 
 use gnomon_abi::boot::{self, BootFacts};
@@ -62,13 +61,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
     };
     let placement = kernel.place(&memory)?;
     let disks = open_disks(config)?;
-    // KVM takes a millisecond to make a machine; the kernel is copied meanwhile.
-    let (loaded, machine) = thread::scope(|scope| {
-        let load = scope.spawn(|| kernel.load(&placement, &memory));
-        let machine = Machine::new(config, &memory, placement.entry, disks);
-        (load.join(), machine)
-    });
-    loaded.map_err(|_| SessionError::Internal)??;
+    kernel.load(&placement, &memory)?;
     let Machine {
         fd,
         mut mmu,
@@ -76,7 +69,7 @@ pub fn assemble(config: &Config, console: Console) -> Result<Assembled, SessionE
         module,
         devices,
         log,
-    } = machine?;
+    } = Machine::new(config, &memory, placement.entry, disks)?;
     mmu.code_loaded(&kernel.code(), kernel.sensitive());
 
     let tsc_khz = fd.get_tsc_khz().map_err(HostError::refused(
@@ -156,8 +149,7 @@ impl Machine {
 
 #[cfg(feature = "builtin")]
 fn builtin_kernel() -> Result<Kernel<'static>, SessionError> {
-    let kernel = Kernel::from_bytes("built in", gnomon_images::KERNEL);
-    Ok(kernel.with_sensitive(gnomon_images::KERNEL_SENSITIVE))
+    Ok(Kernel::built_in())
 }
 
 #[cfg(not(feature = "builtin"))]

@@ -97,6 +97,41 @@ fn segment_is_copied_to_its_address() {
     assert_eq!(&copied, b"kernel");
 }
 
+/// What memory holds once `kernel` is loaded.
+#[cfg(feature = "builtin")]
+fn loaded(kernel: &Kernel<'_>) -> GuestMemory {
+    let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
+    let placement = kernel.place(&memory).unwrap();
+    kernel.load(&placement, &memory).unwrap();
+    memory
+}
+
+#[cfg(feature = "builtin")]
+fn contents(memory: &GuestMemory) -> Vec<u8> {
+    let mut bytes = vec![0; 8 << 20];
+    vm_memory::Bytes::read_slice(memory, &mut bytes, vm_memory::GuestAddress(0)).unwrap();
+    bytes
+}
+
+#[cfg(feature = "builtin")]
+#[test]
+fn built_in_kernel_is_laid_as_it_would_be_copied() {
+    let copied = loaded(&Kernel::from_bytes("k", gnomon_images::KERNEL));
+    assert!(contents(&loaded(&Kernel::built_in())) == contents(&copied));
+}
+
+#[cfg(feature = "builtin")]
+#[test]
+fn guest_writes_to_its_own_copy_of_the_built_in_kernel() {
+    let before = gnomon_images::KERNEL.to_vec();
+    let (first, second) = (loaded(&Kernel::built_in()), loaded(&Kernel::built_in()));
+    let untouched = contents(&second);
+    let zeros = vec![0; 8 << 20];
+    vm_memory::Bytes::write_slice(&first, &zeros, vm_memory::GuestAddress(0)).unwrap();
+    assert!(gnomon_images::KERNEL == before);
+    assert!(contents(&second) == untouched);
+}
+
 #[test]
 fn kernel_without_a_note_is_refused() {
     let image = elf(0x20_0000, &[0xf4; 16], 16, &[]);
