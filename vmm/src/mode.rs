@@ -24,20 +24,25 @@ impl Mode {
         list.split(',').map(str::parse).collect()
     }
 
-    /// The same, but `shadow` alone stands for each of its policies.
+    /// The same, but `shadow` alone stands for each of its policies, and each mode counts once.
     ///
     /// # Errors
     /// As [`Mode::parse_list`].
     pub fn parse_list_by_policy(list: &str) -> Result<Vec<Self>, String> {
-        let mut modes = Vec::new();
+        let mut modes: Vec<Self> = Vec::new();
         for mode in Self::parse_list(list)? {
-            if mode.mmu == "shadow" && mode.policy.is_none() {
-                modes.extend(POLICIES.map(|policy| Self {
+            let named = if mode.mmu == "shadow" && mode.policy.is_none() {
+                Vec::from(POLICIES.map(|policy| Self {
                     mmu: mode.mmu.clone(),
                     policy: Some(policy.into()),
-                }));
+                }))
             } else {
-                modes.push(mode);
+                vec![mode]
+            };
+            for mode in named {
+                if !modes.contains(&mode) {
+                    modes.push(mode);
+                }
             }
         }
         Ok(modes)
@@ -104,6 +109,13 @@ mod tests {
     fn shadow_alone_means_each_policy() {
         let modes = Mode::parse_list_by_policy("nested,shadow").unwrap();
         let expected = ["nested", "shadow:vtlb", "shadow:trace", "shadow:unsync"];
+        assert_eq!(names(&modes), expected);
+    }
+
+    #[test]
+    fn mode_named_twice_counts_once() {
+        let modes = Mode::parse_list_by_policy("shadow:trace,shadow,nested,nested").unwrap();
+        let expected = ["shadow:trace", "shadow:vtlb", "shadow:unsync", "nested"];
         assert_eq!(names(&modes), expected);
     }
 

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod common;
+#[cfg(feature = "builtin")]
+mod compare;
 mod lifecycle;
 mod own_kernel;
 mod terminal;

@@ -38,6 +38,9 @@ impl GuestRam for Ram {
 struct Tables(Rc<RefCell<Vec<[u64; 512]>>>);
 
 impl TablePages for Tables {
+    fn read(&self, page: u32, index: usize) -> u64 {
+        self.0.borrow()[page as usize][index]
+    }
     fn write(&mut self, page: u32, index: usize, value: u64) {
         let entry = &mut self.0.borrow_mut()[page as usize][index];
         assert_eq!(*entry & P, 0);

@@ -92,7 +92,7 @@ impl<T: TablePages> ShadowTables<T> {
                 continue;
             }
             for index in present.iter() {
-                let value = self.pool.page(page).entries[index];
+                let value = self.pool.entry(page, index);
                 if role.level == 1 {
                     if value & ADDRESS == gpa {
                         self.replace(page, index, limit(role.class, value), None);

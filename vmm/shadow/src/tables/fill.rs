@@ -118,7 +118,7 @@ impl<T: TablePages> ShadowTables<T> {
             let value = self.small(class, t.gpa & ADDRESS, bits);
             let i = index(va, 1);
             self.replace(page, i, value, Some(va));
-            self.pool.page_mut(page).source[i] = entry;
+            self.pool.page_mut(page).source.set(i, entry);
             if self.config.prefill && !self.pool.is_posted(page) {
                 self.fill_neighbours(ram, page);
             }
@@ -136,7 +136,7 @@ impl<T: TablePages> ShadowTables<T> {
             return;
         };
         let p = self.pool.page(root);
-        if p.entries[slot] != 0 || self.is_monitor_slot(4, slot) || self.pool.is_posted(root) {
+        if p.present.get(slot) || self.is_monitor_slot(4, slot) || self.pool.is_posted(root) {
             return;
         }
         if let Some((role, bits)) = child(&self.paging.mode, role, p.private.get(slot), entry)
@@ -155,14 +155,14 @@ impl<T: TablePages> ShadowTables<T> {
         };
         let role = self.pool.page(page).role;
         for slot in self.pool.page(other).present.iter() {
-            let entry = self.pool.page(other).source[slot];
+            let entry = self.pool.page(other).source.get(slot);
             if !self.is_monitor_slot(4, slot)
                 && let Some((to, bits)) = child(&self.paging.mode, role, false, entry)
                 && let Some(&to) = self.roles.get(&to)
-                && to == self.pool.target(self.pool.page(other).entries[slot])
+                && to == self.pool.target(self.pool.entry(other, slot))
             {
                 self.replace(page, slot, self.pool.gpa(to) | bits, None);
-                self.pool.page_mut(page).source[slot] = entry;
+                self.pool.page_mut(page).source.set(slot, entry);
             }
         }
     }
@@ -182,11 +182,10 @@ impl<T: TablePages> ShadowTables<T> {
             Some(to) => to,
             None => self.new_page(role)?,
         };
-        let p = self.pool.page(page);
-        let old = p.entries[i];
-        let same = is_link(p.role.level, old) && self.pool.target(old) == to;
+        let old = self.pool.entry(page, i);
+        let same = is_link(self.pool.page(page).role.level, old) && self.pool.target(old) == to;
         self.replace(page, i, self.pool.gpa(to) | bits, None);
-        self.pool.page_mut(page).source[i] = source;
+        self.pool.page_mut(page).source.set(i, source);
         if known.is_some() && !same && self.config.policy != Policy::Trace {
             // It was kept for others and may be older than this address may see.
             self.sync_tree(ram, to);
@@ -239,7 +238,7 @@ impl<T: TablePages> ShadowTables<T> {
                 // Several addresses of the page may be cached.
                 let bits = Self::without_code(class, bits);
                 self.replace(page, i, base | bits | PS, None);
-                self.pool.page_mut(page).source[i] = source;
+                self.pool.page_mut(page).source.set(i, source);
                 self.stats.large_fills += 1;
                 return Ok(());
             }
@@ -273,7 +272,7 @@ impl<T: TablePages> ShadowTables<T> {
     fn fill_neighbours(&mut self, ram: &impl GuestRam, page: u32) {
         let role = self.pool.page(page).role;
         for i in 0..512 {
-            if self.pool.page(page).entries[i] != 0 {
+            if self.pool.page(page).present.get(i) {
                 continue;
             }
             let Some(entry) = ram.read(role.table + 8 * i as u64) else {
@@ -281,7 +280,7 @@ impl<T: TablePages> ShadowTables<T> {
             };
             let value = self.leaf(ram, role, entry);
             if value != 0 {
-                self.pool.page_mut(page).source[i] = entry;
+                self.pool.page_mut(page).source.set(i, entry);
                 self.replace(page, i, value, None);
                 self.stats.prefills += 1;
             }

@@ -13,17 +13,24 @@ pub trait GuestRam {
     /// Whether every byte of `gpa..gpa + len` is RAM.
     fn is_ram(&self, gpa: u64, len: u64) -> bool;
 
-    /// Whether the page at `gpa` holds exactly `known`; `false` where there is no RAM.
-    fn same_page(&self, gpa: u64, known: &[u64; 512]) -> bool {
-        (0..512).all(|i| self.read(gpa + 8 * i as u64) == Some(known[i]))
+    /// Whether the words from the aligned `gpa` on, within a page, are exactly `known`; `false` where
+    /// there is no RAM.
+    fn holds(&self, gpa: u64, known: &[u64]) -> bool {
+        (gpa..)
+            .step_by(8)
+            .zip(known)
+            .all(|(at, &word)| self.read(at) == Some(word))
     }
 }
 
 /// The pages that hold the true tables, numbered from 0 and contiguous in guest-physical space.
 ///
-/// They are clear at first. The engine writes here directly only where the entry is not present;
-/// whatever else it wants done comes out as an [`Edit`].
+/// They are clear at first, and nobody but the engine changes them. It writes here directly only where
+/// the entry is not present; whatever else it wants done comes out as an [`Edit`].
 pub trait TablePages {
+    /// Entry `index` of table page `page`, as the writes and edits so far have left it.
+    fn read(&self, page: u32, index: usize) -> u64;
+
     /// Stores `value` into entry `index` of table page `page`.
     fn write(&mut self, page: u32, index: usize, value: u64);
 }

@@ -20,7 +20,7 @@
 //! - Changes that the virtual machine must make itself come out of [`ShadowTables::entry`].
 //!
 //! One concept a file: [`entry`] bits, [`memory`] the outside, [`walk`] the guest's tables, `role`
-//! what a table page stands for, `pool` the pages, `fill` hidden faults, `sync` INVLPG and CR3
+//! what a table page stands for, `pool` the pages, `source` what they were made from, `fill` hidden faults, `sync` INVLPG and CR3
 //! loads, `trace` reverse maps, `code` what the kernel may execute, `evict` making room.
 
 mod code;
@@ -30,6 +30,7 @@ mod fill;
 pub mod memory;
 mod pool;
 mod role;
+mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -286,7 +287,7 @@ impl<T: TablePages> ShadowTables<T> {
     fn write_protect(&mut self, table: u64) {
         let (small, large) = self.tracer.mappings(table);
         for (page, index) in small {
-            let value = self.pool.page(page).entries[usize::from(index)];
+            let value = self.pool.entry(page, usize::from(index));
             self.replace(page, usize::from(index), value & !W, None);
         }
         // Large mappings come back in pieces when they are next used.
@@ -302,8 +303,8 @@ impl<T: TablePages> ShadowTables<T> {
     /// Makes a true entry `value` and keeps the links between table pages. `va`: the one address
     /// that the entry translates, where that is known.
     fn replace(&mut self, page: u32, index: usize, value: u64, va: Option<u64>) {
-        let p = self.pool.page(page);
-        let (level, old) = (p.role.level, p.entries[index]);
+        let level = self.pool.page(page).role.level;
+        let old = self.pool.entry(page, index);
         if old == value {
             return;
         }
@@ -350,7 +351,7 @@ impl<T: TablePages> ShadowTables<T> {
         let p = self.pool.page(page);
         let (role, present) = (p.role, p.present);
         for index in present.iter() {
-            let value = self.pool.page(page).entries[index];
+            let value = self.pool.entry(page, index);
             let at = (page, index as u16);
             if self.is_monitor_slot(role.level, index) {
                 continue;
@@ -394,9 +395,9 @@ impl<T: TablePages> ShadowTables<T> {
         let (table, index) = (slot & entry::ADDRESS, (slot / 8 % 512) as usize);
         let pages: Vec<u32> = self.shadows_of(table).collect();
         for page in pages {
-            let source = &mut self.pool.page_mut(page).source[index];
-            if (*source ^ new) & !(entry::A | entry::D) == 0 {
-                *source = new;
+            let source = &mut self.pool.page_mut(page).source;
+            if (source.get(index) ^ new) & !(entry::A | entry::D) == 0 {
+                source.set(index, new);
             }
         }
     }
@@ -430,7 +431,7 @@ impl<T: TablePages> ShadowTables<T> {
         let mut page = *self.roles.get(&Role::root(self.paging.cr3, user_view))?;
         let (mut writable, mut executable) = (true, true);
         for level in (1..=4u8).rev() {
-            let value = self.pool.page(page).entries[entry::index(va, level)];
+            let value = self.pool.entry(page, entry::index(va, level));
             if value & P == 0 {
                 return None;
             }

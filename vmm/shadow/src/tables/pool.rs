@@ -1,14 +1,15 @@
 //! The pool of true table pages: who uses which, what they hold, and the edits that are due.
 //!
-//! Each page in use has a copy of its entries here, so that the engine never reads the true
-//! tables, and a copy of the guest entries they were made from (`source`), so that bringing a page
-//! up to date is one comparison of 4 KiB when nothing has changed.
+//! What a page holds is read from the page itself, but for the changes that have been posted and not
+//! been made yet. The guest entries that it was made from are kept here (`source`), so that bringing a
+//! page up to date is a comparison of what is in use when nothing has changed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::entry::{ADDRESS, P, PAGE};
 use super::memory::{Edit, TablePages};
 use super::role::Role;
+use super::source::Source;
 
 /// A set of table indices.
 #[derive(Clone, Copy, Default)]
@@ -32,6 +33,11 @@ impl Indices {
         self.0 == [0; 8]
     }
 
+    /// The parts of the table, in pieces of 64 entries, with an index in the set.
+    pub(super) fn parts(self) -> impl Iterator<Item = usize> {
+        (0..8).filter(move |&part| self.0[part] != 0)
+    }
+
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
         (0..8).flat_map(move |w| {
             let mut bits = self.0[w];
@@ -50,10 +56,8 @@ impl Indices {
 /// A table page in use.
 pub(super) struct Page {
     pub(super) role: Role,
-    /// The true entries: 0 or present.
-    pub(super) entries: [u64; 512],
-    /// The guest entries that the present ones were made from; whatever was last seen elsewhere.
-    pub(super) source: [u64; 512],
+    /// The guest entries that the present ones were made from.
+    pub(super) source: Source,
     pub(super) present: Indices,
     /// The entries that point here.
     pub(super) parents: Vec<(u32, u16)>,
@@ -78,6 +82,8 @@ pub(super) struct Pool<T> {
     /// Free, with old entries still in them: cleared when they are used again.
     dirty: VecDeque<u32>,
     edits: Vec<Edit>,
+    /// What the posted changes make of entries.
+    pending: HashMap<(u32, u16), u64>,
     /// Number of the current list of edits, and the last one that touched each page: what follows
     /// a posted edit of a page must be posted too.
     batch: u64,
@@ -96,6 +102,7 @@ impl<T: TablePages> Pool<T> {
             clean: Vec::new(),
             dirty: VecDeque::new(),
             edits: Vec::new(),
+            pending: HashMap::new(),
             batch: 1,
             posted: Vec::new(),
             loaded: None,
@@ -149,8 +156,7 @@ impl<T: TablePages> Pool<T> {
         };
         self.pages[page as usize] = Some(Box::new(Page {
             role,
-            entries: [0; 512],
-            source: [0; 512],
+            source: Source::default(),
             present: Indices::default(),
             parents: Vec::new(),
             private: Indices::default(),
@@ -172,23 +178,33 @@ impl<T: TablePages> Pool<T> {
         }
     }
 
+    /// A true entry, as it is once the posted changes have been made: 0 or present.
+    pub(super) fn entry(&self, page: u32, index: usize) -> u64 {
+        if !self.page(page).present.get(index) {
+            return 0;
+        }
+        if self.is_posted(page)
+            && let Some(&value) = self.pending.get(&(page, index as u16))
+        {
+            return value;
+        }
+        self.tables.read(page, index)
+    }
+
     /// Makes an entry what it should be. Whether an entry that was present has changed.
     pub(super) fn set(&mut self, page: u32, index: usize, value: u64) -> bool {
         debug_assert!(value == 0 || value & P != 0);
-        let p = self.pages[page as usize]
-            .as_deref_mut()
-            .expect("a page in use");
-        let old = p.entries[index];
+        let old = self.entry(page, index);
         if old == value {
             return false;
         }
-        p.entries[index] = value;
-        p.present.set(index, value != 0);
-        if old == 0 && self.posted[page as usize] != self.batch {
+        self.page_mut(page).present.set(index, value != 0);
+        if old == 0 && !self.is_posted(page) {
             self.tables.write(page, index, value);
             return false;
         }
         self.posted[page as usize] = self.batch;
+        self.pending.insert((page, index as u16), value);
         self.edits.push(Edit::Write {
             page,
             index: index as u16,
@@ -208,6 +224,7 @@ impl<T: TablePages> Pool<T> {
 
     pub(super) fn take_edits(&mut self, out: &mut Vec<Edit>) {
         out.append(&mut self.edits);
+        self.pending.clear();
         self.batch += 1;
     }
 }

@@ -3,6 +3,7 @@
 use super::entry::{ADDRESS, PS, index, span};
 use super::memory::{GuestRam, TablePages};
 use super::role::{Class, Role, child, is_link, rights};
+use super::source::PART;
 use super::{Policy, ShadowTables};
 
 impl<T: TablePages> ShadowTables<T> {
@@ -55,7 +56,7 @@ impl<T: TablePages> ShadowTables<T> {
         }
         let p = self.pool.page(page);
         for i in p.present.iter() {
-            let value = self.pool.page(page).entries[i];
+            let value = self.pool.entry(page, i);
             if is_link(level, value) && !self.is_monitor_slot(level, i) {
                 self.sync_below(ram, self.pool.target(value), lowest);
             }
@@ -70,7 +71,7 @@ impl<T: TablePages> ShadowTables<T> {
                 return;
             }
             self.sync_entry(ram, page, i);
-            let value = self.pool.page(page).entries[i];
+            let value = self.pool.entry(page, i);
             if !is_link(level, value) {
                 return;
             }
@@ -81,23 +82,29 @@ impl<T: TablePages> ShadowTables<T> {
     fn sync_page(&mut self, ram: &impl GuestRam, page: u32) {
         self.stats.syncs += 1;
         let p = self.pool.page(page);
-        if ram.same_page(p.role.table, &p.source) {
-            return;
-        }
-        for i in 0..512 {
-            self.sync_entry(ram, page, i);
+        let (table, present) = (p.role.table, p.present);
+        for part in present.parts() {
+            let first = part * PART;
+            let source = self.pool.page(page).source.part(part);
+            if ram.holds(table + 8 * first as u64, source) {
+                continue;
+            }
+            for i in first..first + PART {
+                self.sync_entry(ram, page, i);
+            }
         }
     }
 
     /// Brings one entry up to date.
     pub(super) fn sync_entry(&mut self, ram: &impl GuestRam, page: u32, i: usize) {
+        let old = self.pool.entry(page, i);
         let p = self.pool.page_mut(page);
-        let (role, old, private) = (p.role, p.entries[i], p.private.get(i));
+        let (role, private) = (p.role, p.private.get(i));
         let now = ram.read(role.table + 8 * i as u64).unwrap_or(u64::MAX);
-        if p.source[i] == now {
+        if p.source.get(i) == now {
             return;
         }
-        p.source[i] = now;
+        p.source.set(i, now);
         if old == 0 || self.is_monitor_slot(role.level, i) {
             return;
         }

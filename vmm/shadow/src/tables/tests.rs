@@ -91,6 +91,9 @@ impl GuestRam for Ram {
 struct Tables(Rc<RefCell<Vec<[u64; 512]>>>);
 
 impl TablePages for Tables {
+    fn read(&self, page: u32, index: usize) -> u64 {
+        self.0.borrow()[page as usize][index]
+    }
     fn write(&mut self, page: u32, index: usize, value: u64) {
         let entry = &mut self.0.borrow_mut()[page as usize][index];
         assert_eq!(*entry, 0, "direct write to an entry that is present");
@@ -389,6 +392,22 @@ impl Machine {
         }
     }
 
+    /// What the engine believes to be in the tables is there once its edits have been made.
+    fn check_tables(&mut self) {
+        while let Err(full) = self.shadow.root(false) {
+            self.shadow.make_room(full);
+        }
+        let pool = &self.shadow.pool;
+        let entries = |page| std::array::from_fn(|i| pool.entry(page, i));
+        let believed: Vec<(u32, [u64; 512])> =
+            pool.in_use().map(|page| (page, entries(page))).collect();
+        self.enter(false);
+        let tables = self.tables.0.borrow();
+        for (page, entries) in believed {
+            assert_eq!(entries, tables[page as usize]);
+        }
+    }
+
     fn edit(&mut self, slot: u64, value: u64) {
         self.ram.store(slot, value);
         self.shadow.wrote(&self.ram, slot, 8);
@@ -503,6 +522,7 @@ fn run(seed: u64, policy: Policy, steps: u64) {
                     m.shadow.code_written(gpa);
                 }
             }
+            16 if rng.one_in(64) => m.check_tables(),
             14 if rng.one_in(4) => {
                 m.shadow.give_up((1 + rng.below(TABLES)) * PAGE);
             }
@@ -521,12 +541,7 @@ fn run(seed: u64, policy: Policy, steps: u64) {
         m.check_translations(random_va(&mut rng));
         m.check_translations(random_va(&mut rng));
     }
-    // What the engine believes to be in the tables is there.
-    m.enter(false);
-    let tables = m.tables.0.borrow();
-    for page in m.shadow.pool.in_use() {
-        assert_eq!(m.shadow.pool.page(page).entries, tables[page as usize]);
-    }
+    m.check_tables();
 }
 
 /// Steps of one case: `GNOMON_SHADOW_STEPS` in all, or a million in a release build.

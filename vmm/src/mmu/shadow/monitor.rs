@@ -177,15 +177,24 @@ pub struct Tables {
 // SAFETY: as for `Monitor`, which outlives it: both are fields of one structure.
 unsafe impl Send for Tables {}
 
-impl TablePages for Tables {
-    fn write(&mut self, page: u32, index: usize, value: u64) {
+impl Tables {
+    /// Where an entry lies.
+    fn at(&self, page: u32, index: usize) -> *mut u64 {
         assert!(page < TABLES && index < 512, "a table page of the pool");
         // SAFETY: the entry lies within the mapping, just checked.
-        unsafe {
-            self.host
-                .add(page as usize * 512 + index)
-                .write_volatile(value)
-        };
+        unsafe { self.host.add(page as usize * 512 + index) }
+    }
+}
+
+impl TablePages for Tables {
+    fn read(&self, page: u32, index: usize) -> u64 {
+        // SAFETY: an aligned word within the mapping.
+        unsafe { self.at(page, index).read_volatile() }
+    }
+
+    fn write(&mut self, page: u32, index: usize, value: u64) {
+        // SAFETY: an aligned word within the mapping.
+        unsafe { self.at(page, index).write_volatile(value) };
     }
 }
 

@@ -120,12 +120,12 @@ impl GuestRam for Ram {
         self.host(gpa, len).is_some()
     }
 
-    fn same_page(&self, gpa: u64, known: &[u64; 512]) -> bool {
-        let Some(at) = self.host(gpa, 4096) else {
+    fn holds(&self, gpa: u64, known: &[u64]) -> bool {
+        let Some(at) = self.host(gpa & !7, 8 * known.len() as u64) else {
             return false;
         };
         let at = at.cast::<u64>();
-        // SAFETY: 512 aligned words of RAM.
+        // SAFETY: so many words of RAM, aligned.
         known
             .iter()
             .enumerate()
