@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use gnomon_tests::gnomon::binary;
@@ -115,6 +116,8 @@ fn memory(mode: &str) -> (u64, u64) {
         .expect("gnomon runs");
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0]).expect("the guest is up");
+    // A second after the start gnomon gives back what only starting took.
+    thread::sleep(Duration::from_millis(1500));
     let maps = fs::read_to_string(format!("/proc/{}/smaps", child.id()));
     child.kill().expect("it runs");
     child.wait().expect("it ends");

@@ -14,6 +14,7 @@ use gnomon_devices::virtio::console::ConsoleInput;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::timerfd::TimerFd;
 
+use crate::resident;
 use crate::terminal;
 use crate::vcpu::kick::Control;
 
@@ -109,6 +110,8 @@ struct Watch {
     control: Arc<Control>,
     input: ConsoleInput,
     exits: u64,
+    /// Whether what only starting needed has been given back.
+    let_go: bool,
     deadline: Option<Instant>,
     reason: Option<Reason>,
 }
@@ -141,6 +144,9 @@ impl Watch {
             self.control.inspect();
         }
         self.exits = exits;
+        if !std::mem::replace(&mut self.let_go, true) {
+            resident::let_go();
+        }
         if self.deadline.is_some_and(|at| Instant::now() >= at) {
             self.reason.get_or_insert(Reason::TimeLimit);
         }
@@ -199,6 +205,7 @@ pub fn wait(
         control: Arc::clone(control),
         input: input.clone(),
         exits: 0,
+        let_go: false,
         deadline: limit.map(|limit| Instant::now() + limit),
         reason: None,
     });

@@ -30,6 +30,7 @@ pub mod memory;
 pub mod mmu;
 pub mod mode;
 pub mod report;
+pub mod resident;
 pub mod root;
 pub mod session;
 pub mod stats;

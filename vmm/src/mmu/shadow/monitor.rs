@@ -49,6 +49,9 @@ pub const TABLES_GPA: u64 = GPA + FIRST_TABLE * PAGE;
 /// Size of the memory slot.
 const SIZE: usize = (FIRST_TABLE as usize + TABLES as usize) * PAGE as usize;
 
+/// Size of its mapping here: a page that cannot be accessed lies before it and behind it.
+const RESERVED: usize = SIZE + 2 * PAGE as usize;
+
 const CODE: u64 = 0;
 const IDT: u64 = 2 * PAGE;
 const GDT: u64 = 3 * PAGE;
@@ -206,20 +209,28 @@ impl Monitor {
     pub fn new(vm: &VmFd) -> Result<Self, HostError> {
         let refused = HostError::refused("memory for the shadow mode's monitor");
         // SAFETY: a new anonymous mapping, which nobody else knows.
-        let host = unsafe {
+        let reserved = unsafe {
             libc::mmap(
                 ptr::null_mut(),
-                SIZE,
-                libc::PROT_READ | libc::PROT_WRITE,
+                RESERVED,
+                libc::PROT_NONE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
                 0,
             )
         };
-        if host == libc::MAP_FAILED {
+        if reserved == libc::MAP_FAILED {
             return Err(refused(kvm_ioctls::Error::last()));
         }
-        let monitor = Self { host: host.cast() };
+        // SAFETY: one page into the mapping.
+        let monitor = Self {
+            host: unsafe { reserved.cast::<u8>().add(PAGE as usize) },
+        };
+        let host = monitor.host.cast();
+        // SAFETY: the mapping without its first and its last page.
+        if unsafe { libc::mprotect(host, SIZE, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
+            return Err(refused(kvm_ioctls::Error::last()));
+        }
         let region = kvm_userspace_memory_region {
             slot: MEMORY_SLOT,
             flags: 0,
@@ -466,7 +477,7 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours; KVM's processor does not run any more, and KVM itself keeps
         // no pointer that it would follow then.
-        unsafe { libc::munmap(self.host.cast(), SIZE) };
+        unsafe { libc::munmap(self.host.sub(PAGE as usize).cast(), RESERVED) };
     }
 }
 
