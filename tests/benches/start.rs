@@ -7,8 +7,8 @@
 //!
 //! Prints medians in milliseconds from `exec` of the monitor: to its first entry into the guest, to
 //! the first byte on the console, to its exit; the ratio to QEMU; and the memory that gnomon takes
-//! beyond the guest's own while the guest sleeps. QEMU runs without KVM, which needs a host that
-//! executes the whole of ring 0.
+//! beyond the guest's own while the guest sleeps, a second and a half after its first byte. QEMU runs
+//! without KVM, which needs a host that executes the whole of ring 0.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -223,10 +223,8 @@ impl Monitor {
             return Err(refused(kvm_ioctls::Error::last()));
         }
         // SAFETY: one page into the mapping.
-        let monitor = Self {
-            host: unsafe { reserved.cast::<u8>().add(PAGE as usize) },
-        };
-        let host = monitor.host.cast();
+        let host = unsafe { reserved.byte_add(PAGE as usize) };
+        let monitor = Self { host: host.cast() };
         // SAFETY: the mapping without its first and its last page.
         if unsafe { libc::mprotect(host, SIZE, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
             return Err(refused(kvm_ioctls::Error::last()));
