@@ -7,8 +7,9 @@
 //! branches to its neighbours stay right. [`Patches`] remembers what was there; when the `hlt`
 //! traps, the original is carried out instead.
 //!
-//! IRETQ, far returns and loads of segment registers trap by themselves: the guest's selectors are
-//! not in the true GDT.
+//! So are IRETQ, far returns and loads of segment registers. They would trap by themselves if the
+//! guest's selectors were not in the true GDT, but a host that runs ring 3 on a GDT of its own
+//! (docs/hosts.md, H1) has segments for ring 3 where guests are likely to have theirs.
 
 use std::collections::BTreeMap;
 
@@ -30,15 +31,17 @@ pub struct Site {
     pub original: Vec<u8>,
 }
 
-/// Whether an instruction gives another result in ring 3 than in ring 0 without trapping.
+/// Whether an instruction may give another result in ring 3 than in ring 0 without trapping.
 pub fn is_sensitive(i: &Instruction) -> bool {
     use Mnemonic as M;
+    let is_segment = |n| i.op_kind(n) == OpKind::Register && i.op_register(n).is_segment_register();
     match i.mnemonic() {
         M::Pushf | M::Pushfd | M::Pushfq | M::Popf | M::Popfd | M::Popfq => true,
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => true,
         M::Lar | M::Lsl | M::Verr | M::Verw => true,
-        M::Mov => i.op_kind(1) == OpKind::Register && i.op1_register().is_segment_register(),
-        M::Push => i.op_kind(0) == OpKind::Register && i.op0_register().is_segment_register(),
+        M::Iret | M::Iretd | M::Iretq | M::Retf => true,
+        M::Mov => is_segment(0) || is_segment(1),
+        M::Push | M::Pop => is_segment(0),
         _ => false,
     }
 }
@@ -256,6 +259,7 @@ mod tests {
                 (0x1005, 1),
                 (0x1006, 2),
                 (0x1009, 3),
+                (0x100c, 2),
                 (0x100e, 2),
                 (0x1011, 1)
             ]

@@ -95,3 +95,38 @@ attack!(
     to_user!(),
     "lea rcx, [rip + 2b]; mov r11d, 2; lea rax, [rbx + 0x6000]; jmp rax",
 );
+
+/// Lets selectors 0x2b and 0x33 be data and code of ring 3, as Linux has them, whose GDT a host may
+/// run ring 3 on. MUL is nothing that gnomon carries out on the way to what comes next.
+macro_rules! selectors_of_linux {
+    () => {
+        "mov rax, 0x00cff3000000ffff; mov [0x50028], rax; mov rax, 0x00affb000000ffff; \
+         mov [0x50030], rax; lea rdi, [rip + 2f]; mul ecx"
+    };
+}
+
+attack!(
+    program_is_entered_by_iret => PROTECTION,
+    "push 0x2b; push 0x61000; push 2; push 0x33; lea rax, [rip + 2f]; push rax",
+    selectors_of_linux!(),
+    "iretq",
+    "2: hlt",
+    done!(),
+);
+
+attack!(
+    program_is_entered_by_a_far_return => PROTECTION,
+    "push 0x2b; push 0x61000; push 0x33; lea rax, [rip + 2f]; push rax",
+    selectors_of_linux!(),
+    "retfq",
+    "2: hlt",
+    done!(),
+);
+
+attack!(
+    segment_registers_are_loaded => CLEAN,
+    selectors_of_linux!(),
+    "2: mov ecx, 0x2b; mul ecx; mov ds, ecx; mov eax, ds; cmp eax, 0x2b; jne 3f",
+    done!(),
+    "3: ud2",
+);
