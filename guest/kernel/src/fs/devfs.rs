@@ -48,7 +48,7 @@ pub fn new() -> Arc<dyn FileSystem> {
 }
 
 fn populate(root: &dyn Inode) {
-    let char_devices: [(&str, u32, u32, u32); 8] = [
+    let char_devices: [(&str, u32, u32, u32); 9] = [
         ("null", 1, 3, 0o666),
         ("zero", 1, 5, 0o666),
         ("full", 1, 7, 0o666),
@@ -57,6 +57,7 @@ fn populate(root: &dyn Inode) {
         ("kmsg", 1, 11, 0o644),
         ("tty", 5, 0, 0o666),
         ("console", 5, 1, 0o600),
+        ("ptmx", 5, 2, 0o666),
     ];
     // A failure means that memory is exhausted at boot; the names are then missing, no more.
     for (name, major, minor, perm) in char_devices {
@@ -143,6 +144,7 @@ pub fn open_device(kind: FileType, dev: u64, flags: OpenFlags) -> KResult<Box<dy
         (4, 64) => Ok(Box::new(Log)),
         (5, 0) => tty::open_controlling(),
         (5, 1) => open_console(0, flags),
+        (5, 2) => tty::pty::open_master(),
         (HVC_MAJOR, n) => open_console(n as usize, flags),
         _ => Err(Errno::ENXIO),
     }

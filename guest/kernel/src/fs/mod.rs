@@ -8,7 +8,7 @@
 //! | [`File`]: an open file description; [`FileOps`]: what can be done with it | `file.rs` |
 //! | [`FdTable`]: a process's descriptors | `fdtable.rs` |
 //! | [`PageCache`]: file pages shared by read, write and mmap, with write-back | `cache.rs` |
-//! | ext2, tmpfs, devfs, procfs | `ext2fs.rs`, `tmpfs.rs`, `devfs.rs`, `procfs/` |
+//! | ext2, tmpfs, devfs, devpts, procfs | `ext2fs.rs`, `tmpfs.rs`, `devfs.rs`, `devpts.rs`, `procfs/` |
 //! | pipes, eventfd, epoll, UNIX sockets | `pipe.rs`, `eventfd.rs`, `epoll.rs`, `unix.rs` |
 //!
 //! Lock order: dentry children before inode locks before the page cache before the ext2 lock;
@@ -19,6 +19,7 @@ pub mod cache;
 pub mod context;
 mod dentry;
 pub mod devfs;
+pub mod devpts;
 pub mod epoll;
 pub mod eventfd;
 pub mod ext2fs;

@@ -11,7 +11,7 @@ use gnomon_abi::ports::FatalReason;
 use super::ext2fs::Ext2Fs;
 use super::path::{Last, Lookup, Resolved};
 use super::tmpfs::TmpFs;
-use super::{Dentry, FileSystem, FileType, FsContext, devfs, procfs};
+use super::{Dentry, FileSystem, FileType, FsContext, devfs, devpts, procfs};
 use crate::drivers::block;
 use crate::errno::{Errno, KResult};
 use crate::sync::{Once, SpinLock};
@@ -82,6 +82,7 @@ pub fn init(cmdline: &str) {
     mount_at("/tmp", "tmpfs", TmpFs::new(0o1777));
     let shared = TmpFs::sized(0o1777, TmpFs::usual_size());
     mount_at("/dev/shm", "tmpfs", shared);
+    mount_at("/dev/pts", "devpts", devpts::instance());
     mount_at("/dev/mqueue", "mqueue", crate::ipc::mqueue_fs::instance());
 }
 
@@ -161,7 +162,7 @@ fn number(text: &str) -> KResult<u64> {
     Ok(value.saturating_mul(1 << shift))
 }
 
-/// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs and sysfs-less remounts. ENODEV for an
+/// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs, devpts, mqueue and sysfs-less remounts. ENODEV for an
 /// unknown type, ENOTBLK without a disk, EBUSY if the disk is mounted already.
 pub fn mount(
     source: &str,
@@ -194,6 +195,7 @@ pub fn mount(
         }
         "proc" => procfs::new(),
         "devtmpfs" => devfs::new(),
+        "devpts" => devpts::instance(),
         "mqueue" => crate::ipc::mqueue_fs::instance(),
         _ => return Err(Errno::ENODEV),
     };
@@ -255,18 +257,73 @@ pub fn unmount_all() {
     crate::drivers::console::flush_all();
 }
 
-/// The text of `/proc/mounts`.
+/// A path as the tables of mounts have it: what would end a field is written in octal.
+fn escaped(path: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => text.push_str(&format!("\\{byte:03o}")),
+            _ => text.push(char::from(byte)),
+        }
+    }
+    text
+}
+
+fn mode(mount: &Mount) -> &'static str {
+    if mount.fs.read_only() { "ro" } else { "rw" }
+}
+
+/// The text of `/proc/PID/mounts`.
 pub fn describe() -> String {
     let mounts = MOUNTS.lock().clone();
     let mut text = String::new();
     for mount in &mounts {
-        let target = mount.root.display_path();
-        let mode = if mount.fs.read_only() { "ro" } else { "rw" };
         text.push_str(&format!(
-            "{} {} {} {mode},noatime 0 0\n",
+            "{} {} {} {},noatime 0 0\n",
             mount.source,
-            String::from_utf8_lossy(&target),
+            escaped(&mount.root.display_path()),
             mount.fs.name(),
+            mode(mount),
+        ));
+    }
+    text
+}
+
+/// Number of the root's mount; the others follow in order.
+const FIRST_ID: usize = 20;
+
+/// The number of the mount of the file system that is the device `dev`; 0: it is not mounted.
+pub fn id_of(dev: u64) -> usize {
+    let mounts = MOUNTS.lock().clone();
+    let at = mounts.iter().position(|mount| device(mount) == dev);
+    at.map_or(0, |at| FIRST_ID + at)
+}
+
+fn device(mount: &Mount) -> u64 {
+    mount.root.inode().map_or(0, |inode| inode.metadata().dev)
+}
+
+/// The text of `/proc/PID/mountinfo`.
+pub fn describe_tree() -> String {
+    let mounts = MOUNTS.lock().clone();
+    let mut text = String::new();
+    for (at, mount) in mounts.iter().enumerate() {
+        // What a mount point lies in has been mounted before; the innermost comes last.
+        let below = mount.root.covers().and_then(|point| {
+            mounts[..at]
+                .iter()
+                .rposition(|other| point.is_below(&other.root))
+        });
+        let (major, minor) = devfs::split_dev(device(mount));
+        text.push_str(&format!(
+            "{} {} {major}:{minor} / {} {},noatime - {} {} {}\n",
+            FIRST_ID + at,
+            below.map_or(1, |below| FIRST_ID + below),
+            escaped(&mount.root.display_path()),
+            mode(mount),
+            mount.fs.name(),
+            escaped(mount.source.as_bytes()),
+            mode(mount),
         ));
     }
     text

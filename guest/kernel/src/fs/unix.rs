@@ -32,7 +32,7 @@ pub const BUFFER: usize = 212_992;
 pub const MAX_DESCRIPTORS: usize = 253;
 
 /// Most connections that wait to be accepted, whatever `listen` asks for.
-const MAX_BACKLOG: usize = 4096;
+pub const MAX_BACKLOG: usize = 4096;
 
 /// What a socket carries, with the numbers of `socket(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

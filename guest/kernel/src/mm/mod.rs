@@ -45,6 +45,7 @@ pub use frame::{
 };
 pub use space::{AddressSpace, Fixed};
 pub use table::table_frames;
+pub use usage::AreaUsage;
 pub use user::copy_from_user;
 
 use core::sync::atomic::{AtomicUsize, Ordering};

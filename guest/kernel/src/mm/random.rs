@@ -18,6 +18,11 @@ pub fn set_randomise(on: bool) {
     RANDOMISE.store(on, Ordering::Relaxed);
 }
 
+/// Whether programs started from now on have random layouts.
+pub fn randomises() -> bool {
+    RANDOMISE.load(Ordering::Relaxed)
+}
+
 /// A random number of pages below 2^bits, in bytes; 0 without randomisation.
 pub(super) fn random_offset(bits: u32) -> usize {
     if !RANDOMISE.load(Ordering::Relaxed) {

@@ -71,15 +71,17 @@ pub(super) fn check_range(address: usize, len: usize) -> KResult<usize> {
 }
 
 impl AddressSpace {
-    /// An empty address space, with places chosen for stack and mappings.
-    pub fn new() -> KResult<Arc<AddressSpace>> {
-        let stack_top = USER_END - random_offset(22);
-        let mmap_base = stack_top - STACK_ROOM - STACK_GAP - random_offset(28);
+    /// An empty address space, with places chosen for stack and mappings: at random, unless the
+    /// program does not want that.
+    pub fn new(randomise: bool) -> KResult<Arc<AddressSpace>> {
+        let offset = |bits| if randomise { random_offset(bits) } else { 0 };
+        let stack_top = USER_END - offset(22);
+        let mmap_base = stack_top - STACK_ROOM - STACK_GAP - offset(28);
         let tables = Tables::new()?;
         Ok(Arc::new(AddressSpace {
             root: tables.root(),
             stack_top,
-            program_base: PROGRAM_BASE + random_offset(24),
+            program_base: PROGRAM_BASE + offset(24),
             inner: Mutex::new(Inner {
                 areas: Vec::new(),
                 last: 0,

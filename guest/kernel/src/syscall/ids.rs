@@ -276,8 +276,6 @@ const CAP_VERSION_3: u32 = 0x2008_0522;
 const CAP_VERSION_2: u32 = 0x2007_1026;
 /// Version 1: one word.
 const CAP_VERSION_1: u32 = 0x1998_0330;
-/// All capabilities that there are, 0 to 40.
-const CAP_ALL: u64 = (1 << 41) - 1;
 
 /// Number of words that a version has; an unknown one is answered with the kernel's own.
 fn cap_words(header: usize) -> KResult<(usize, u32)> {
@@ -303,11 +301,7 @@ pub fn sys_capget(header: usize, data: usize) -> KResult<usize> {
     if pid as i32 > 0 && task::find_task(pid).is_none() {
         return Err(Errno::ESRCH);
     }
-    let set = if read(Creds::is_privileged) {
-        CAP_ALL
-    } else {
-        0
-    };
+    let set = read(Creds::capabilities);
     for index in 0..words {
         let word = (set >> (32 * index)) as u32;
         // Effective, permitted, inheritable.
@@ -322,11 +316,7 @@ pub fn sys_capset(header: usize, data: usize) -> KResult<usize> {
     if pid != 0 && pid != task::current_process().pid() {
         return Err(Errno::EPERM);
     }
-    let have = if read(Creds::is_privileged) {
-        CAP_ALL
-    } else {
-        0
-    };
+    let have = read(Creds::capabilities);
     for index in 0..words {
         let [effective, permitted, _]: [u32; 3] = read_user(data.wrapping_add(index * 12))?;
         if (effective | permitted) & !((have >> (32 * index)) as u32) != 0 {

@@ -42,7 +42,7 @@ mod types;
 mod xattr;
 
 pub use open::open_file;
-pub use system::{RELEASE, VERSION, host_name};
+pub use system::{DOMAIN_NAME, HOST_NAME, Name, RELEASE, VERSION};
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

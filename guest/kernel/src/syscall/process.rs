@@ -533,9 +533,15 @@ pub fn sys_rseq(_area: usize, _len: usize, _flags: usize, _signature: usize) -> 
     Err(Errno::ENOSYS)
 }
 
-/// `personality(2)`: there is one, Linux's own; flags such as ADDR_NO_RANDOMIZE change nothing.
-pub fn sys_personality(_persona: usize) -> KResult<usize> {
-    Ok(0)
+/// `personality(2)`: of the bits ADDR_NO_RANDOMIZE alone changes anything, from the next exec on.
+pub fn sys_personality(persona: usize) -> KResult<usize> {
+    const ASK: u32 = u32::MAX;
+    let mine = task::current_process().personality();
+    let old = mine.load(Ordering::Relaxed);
+    if persona as u32 != ASK {
+        mine.store(persona as u32, Ordering::Relaxed);
+    }
+    Ok(old as usize)
 }
 
 /// `unshare(2)`: descriptors and working directory can be parted; there are no namespaces.

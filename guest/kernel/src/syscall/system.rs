@@ -15,13 +15,26 @@ use crate::time;
 /// Bytes of each string of `struct utsname`.
 const UTS_LEN: usize = 65;
 
-/// A name with its length.
-struct Name {
+/// A name that `uname(2)` tells.
+pub struct Name {
     bytes: [u8; UTS_LEN],
     len: usize,
 }
 
 impl Name {
+    /// The text.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// EINVAL: it is too long.
+    pub fn from_bytes(text: &[u8]) -> KResult<Self> {
+        if text.len() >= UTS_LEN {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self::new(text))
+    }
+
     const fn new(text: &[u8]) -> Self {
         let mut bytes = [0; UTS_LEN];
         let mut i = 0;
@@ -36,8 +49,10 @@ impl Name {
     }
 }
 
-static HOST_NAME: SpinLock<Name> = SpinLock::new(Name::new(b"gnomon"));
-static DOMAIN_NAME: SpinLock<Name> = SpinLock::new(Name::new(b"(none)"));
+/// The host's name.
+pub static HOST_NAME: SpinLock<Name> = SpinLock::new(Name::new(b"gnomon"));
+/// The NIS domain's name.
+pub static DOMAIN_NAME: SpinLock<Name> = SpinLock::new(Name::new(b"(none)"));
 
 /// `uname -r`.
 pub const RELEASE: &str = "6.1.0-gnomon";
@@ -93,12 +108,6 @@ pub fn sys_sethostname(at: usize, len: usize) -> KResult<usize> {
 /// `setdomainname(2)`
 pub fn sys_setdomainname(at: usize, len: usize) -> KResult<usize> {
     set_name(&DOMAIN_NAME, at, len)
-}
-
-/// The host name, for `/proc/sys/kernel/hostname`.
-pub fn host_name() -> alloc::vec::Vec<u8> {
-    let host = HOST_NAME.lock();
-    host.bytes[..host.len].to_vec()
 }
 
 /// `struct sysinfo`.

@@ -36,6 +36,9 @@ const S_ISGID: u32 = 0o2000;
 /// Execute bit of the group.
 const S_IXGRP: u32 = 0o010;
 
+/// Of `personality(2)`: layouts are not random.
+const ADDR_NO_RANDOMIZE: u32 = 0x0040000;
+
 /// What is to be run.
 pub struct Request {
     /// The file.
@@ -71,7 +74,9 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
     };
     let creds = new_creds(&request.file)?;
     let readable = perm::check(&request.file.expect_inode()?.metadata(), perm::READ).is_ok();
-    let space = AddressSpace::new()?;
+    let persona = current().process.personality.load(Ordering::Relaxed);
+    let randomise = persona & ADDR_NO_RANDOMIZE == 0;
+    let space = AddressSpace::new(randomise)?;
     set_limits(&space);
     let interpreter = match &elf.interpreter {
         None => None,
@@ -95,7 +100,12 @@ pub fn exec(frame: &mut TrapFrame, mut request: Request) -> KResult<()> {
         executable: elf.executable_stack,
     };
     stack::map(&space, &program)?;
-    space.set_brk_start(loaded.end.saturating_add(AddressSpace::random_brk_gap()));
+    let gap = if randomise {
+        AddressSpace::random_brk_gap()
+    } else {
+        0
+    };
+    space.set_brk_start(loaded.end.saturating_add(gap));
     let entry = interpreter.as_ref().map_or(loaded.entry, |i| i.entry);
     if entry >= USER_END {
         return Err(Errno::ENOEXEC);

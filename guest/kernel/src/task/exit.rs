@@ -122,7 +122,7 @@ fn exit_process(process: &Arc<Process>, status: u32) {
     if let Some(vfork) = process.vfork.lock().take() {
         vfork.complete();
     }
-    hang_up(process);
+    tty::disassociate(process);
     process.exe.lock().take();
     process.status.store(status, Ordering::Relaxed);
     leave_family(process, status);
@@ -166,21 +166,6 @@ pub(super) fn leave_space(process: &Process) {
     unsafe {
         space::activate_kernel();
         drop(process.replace_space(None));
-    }
-}
-
-/// A session leader ends: its terminal is free again, and whoever used it learns of it.
-fn hang_up(process: &Process) {
-    let had_terminal = process.ctty.lock().is_some();
-    if !had_terminal {
-        return;
-    }
-    tty::disassociate(process);
-    if process.sid() == process.pid() {
-        let table = table();
-        for member in table.processes().filter(|p| p.sid() == process.sid()) {
-            member.ctty.lock().take();
-        }
     }
 }
 

@@ -332,6 +332,8 @@ fn new_process(
         vfork,
         dumpable: old.dumpable.load(Ordering::Relaxed),
         no_new_privs: old.no_new_privs(),
+        oom_adjustment: old.oom_adjustment.load(Ordering::Relaxed),
+        personality: old.personality.load(Ordering::Relaxed),
     });
     crate::time::itimer::cpu_limit_changed(&process);
     Ok(process)

@@ -92,14 +92,42 @@ fn reap(process: &Arc<Process>, all: &[Arc<Process>]) -> bool {
     !shared && space.reap()
 }
 
-/// The process with the largest claim, the first one and those that are dying excepted.
+/// The process with the largest claim, as adjusted; the first one, those that are dying and those that
+/// root protects excepted.
 fn largest(processes: &[Arc<Process>]) -> Option<Arc<Process>> {
     processes
         .iter()
         .filter(|p| p.pid() > 1 && !p.is_exiting())
-        .filter_map(|p| Some((claim(p)?, p)))
+        .filter_map(|p| Some((badness(p)?, p)))
         .max_by_key(|(pages, _)| *pages)
         .map(|(_, p)| p.clone())
+}
+
+/// All memory and swap space, in pages.
+fn total_pages() -> usize {
+    mm::total_frames() + mm::swap::total_pages()
+}
+
+/// A process's claim with what `oom_score_adj` adds to it; none: it is not to be killed, or has no
+/// memory.
+fn badness(process: &Process) -> Option<isize> {
+    const NEVER: i32 = -1000;
+    let adjustment = process.oom_adjustment.load(Ordering::Relaxed);
+    if adjustment == NEVER {
+        return None;
+    }
+    let added = total_pages() as isize / 1000 * adjustment as isize;
+    Some((claim(process)? as isize).saturating_add(added))
+}
+
+/// How likely a process is to be killed, from 0 to 2000: two thousandths for each three of all memory
+/// that it claims, over a middle of 666, as Linux has it (`proc_pid_oom_score(5)`).
+pub fn score(process: &Process) -> usize {
+    let Some(pages) = badness(process) else {
+        return 0;
+    };
+    let thousandths = 1000 + pages.saturating_mul(1000) / total_pages().max(1) as isize;
+    (thousandths * 2 / 3).clamp(0, 2000) as usize
 }
 
 /// About how many pages are a process's fault: those in memory and in swap space, a page for each descriptor (a pipe may

@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::core_dump::Dump;
 use super::creds::Creds;
@@ -182,6 +182,11 @@ pub struct Process {
     /// prctl(PR_SET_DUMPABLE).
     pub(super) dumpable: AtomicU32,
     no_new_privs: AtomicBool,
+    /// How much likelier than by its size it is killed when memory runs out, in thousandths of all
+    /// memory (`/proc/PID/oom_score_adj`).
+    pub(super) oom_adjustment: AtomicI32,
+    /// How its programs are run, bits of `personality(2)`.
+    pub(super) personality: AtomicU32,
     /// Signal that it gets when its parent ends (prctl(PR_SET_PDEATHSIG)); 0: none.
     pub(super) parent_death_signal: AtomicU32,
     /// Children, zombies included.
@@ -255,6 +260,8 @@ pub(super) struct Parts {
     pub vfork: Option<Arc<Completion>>,
     pub dumpable: u32,
     pub no_new_privs: bool,
+    pub oom_adjustment: i32,
+    pub personality: u32,
 }
 
 impl Process {
@@ -272,6 +279,8 @@ impl Process {
             subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(parts.dumpable),
             no_new_privs: AtomicBool::new(parts.no_new_privs),
+            oom_adjustment: AtomicI32::new(parts.oom_adjustment),
+            personality: AtomicU32::new(parts.personality),
             parent_death_signal: AtomicU32::new(0),
             children: SpinLock::new(Vec::new()),
             threads: SpinLock::new(Vec::new()),
@@ -520,6 +529,17 @@ impl Process {
     /// From now on exec grants no privileges, to children neither.
     pub fn set_no_new_privs(&self) {
         self.no_new_privs.store(true, Ordering::Relaxed);
+    }
+
+    /// How its programs are run, bits of `personality(2)`.
+    pub fn personality(&self) -> &AtomicU32 {
+        &self.personality
+    }
+
+    /// Thousandths of all memory that are added to its size when memory runs out, -1000 … 1000;
+    /// -1000: it is never killed for that.
+    pub fn oom_adjustment(&self) -> &AtomicI32 {
+        &self.oom_adjustment
     }
 
     /// prctl(PR_SET_PDEATHSIG).

@@ -108,6 +108,8 @@ fn kernel_process() -> Arc<Process> {
         vfork: None,
         dumpable: 0,
         no_new_privs: false,
+        oom_adjustment: 0,
+        personality: 0,
     })
 }
 
@@ -185,6 +187,8 @@ fn make_init() -> KResult<()> {
         vfork: None,
         dumpable: 1,
         no_new_privs: false,
+        oom_adjustment: 0,
+        personality: 0,
     });
     // SAFETY: the context lies below the place of the trap frame on a fresh stack.
     let context = unsafe { Context::for_new_task(stack.frame() as usize & !15, init_start, 0) };

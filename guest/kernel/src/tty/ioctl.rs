@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use super::termios::{Termios, WinSize};
-use super::{Tty, disassociate};
+use super::{Side, Tty, disassociate};
 use crate::errno::{Errno, KResult};
 use crate::mm::user::{read_user, write_user};
 use crate::task::signal;
@@ -31,7 +31,21 @@ const TIOCGSID: u32 = 0x5429;
 impl Tty {
     /// One terminal request. ENOTTY for an unknown one, EFAULT, EIO in an orphaned background
     /// group.
-    pub(super) fn ioctl(self: &alloc::sync::Arc<Self>, cmd: u32, arg: usize) -> KResult<usize> {
+    pub(super) fn ioctl(
+        self: &alloc::sync::Arc<Self>,
+        side: Side,
+        cmd: u32,
+        arg: usize,
+    ) -> KResult<usize> {
+        // Who plays the terminal is never in its background, and may ask about any session.
+        let check_background = || match side {
+            Side::Terminal => self.check_background(signal::SIGTTOU),
+            Side::Master => Ok(()),
+        };
+        let check_asker = || match side {
+            Side::Terminal => self.check_controlling(),
+            Side::Master => Ok(()),
+        };
         match cmd {
             TCGETS => {
                 let termios = self.discipline.lock().termios;
@@ -39,9 +53,9 @@ impl Tty {
             }
             TCSETS | TCSETSW | TCSETSF => {
                 let new: Termios = read_user(arg)?;
-                self.check_background(signal::SIGTTOU)?;
+                check_background()?;
                 if cmd != TCSETS {
-                    self.console.flush();
+                    self.line.drain();
                 }
                 let mut discipline = self.discipline.lock();
                 if cmd == TCSETSF {
@@ -56,11 +70,11 @@ impl Tty {
                 }
             }
             TCSBRK | TCSBRKP => {
-                self.check_background(signal::SIGTTOU)?;
-                self.console.flush();
+                check_background()?;
+                self.line.drain();
             }
             TCXONC => {
-                self.check_background(signal::SIGTTOU)?;
+                check_background()?;
                 match arg {
                     0 => self.discipline.lock().stopped = true,
                     1 => {
@@ -72,13 +86,12 @@ impl Tty {
                 }
             }
             TCFLSH => {
-                self.check_background(signal::SIGTTOU)?;
+                check_background()?;
                 match arg {
-                    0 | 2 => self.discipline.lock().flush_input(),
+                    0 | 2 => self.flush_input(),
                     1 => {}
                     _ => return Err(Errno::EINVAL),
                 }
-                self.console.pump();
             }
             TIOCGWINSZ => {
                 let window = *self.window.lock();
@@ -89,12 +102,12 @@ impl Tty {
                 self.set_window(window);
             }
             TIOCGPGRP => {
-                self.check_controlling()?;
+                check_asker()?;
                 write_user(arg, &self.foreground())?;
             }
             TIOCSPGRP => self.set_foreground(arg)?,
             TIOCGSID => {
-                self.check_controlling()?;
+                check_asker()?;
                 write_user(arg, &self.session())?;
             }
             TIOCSCTTY => self.become_controlling(arg)?,

@@ -81,8 +81,14 @@ impl LineDiscipline {
             }
             self.receive_byte(byte, effect);
         }
-        effect.readable |= self.has_input();
+        effect.readable |= self.has_input(1);
         bytes.len()
+    }
+
+    /// Whether there is room for any byte at all.
+    pub fn has_room(&self) -> bool {
+        self.input.len() + self.edit.len() < CAPACITY
+            || self.termios.local(ICANON) && self.lines == 0
     }
 
     /// Whether a byte must get through although the input is full: signals, and what ends a line
@@ -348,12 +354,13 @@ impl LineDiscipline {
         }
     }
 
-    /// Whether a read in the present mode finds something.
-    pub fn has_input(&self) -> bool {
+    /// Whether a read in the present mode finds something: a line, or at least `least` bytes, and at
+    /// least one.
+    pub fn has_input(&self, least: usize) -> bool {
         if self.termios.local(ICANON) {
             self.lines > 0
         } else {
-            !self.input.is_empty()
+            !self.input.is_empty() && self.input.len() >= least
         }
     }
 

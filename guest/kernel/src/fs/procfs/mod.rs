@@ -3,10 +3,13 @@
 //! Nothing here is stored: names are looked up anew each time, and a file's text is made when it is
 //! opened. Inodes are small descriptions of what they stand for ([`Node`]).
 
+mod fdinfo;
 mod ipc;
+mod maps;
 mod memory;
 mod process;
 mod state;
+mod sysctl;
 mod system;
 
 pub use process::check_inspect;
@@ -54,6 +57,10 @@ enum Node {
     Fds(u32),
     /// `/proc/PID/fd/N`.
     Fd(u32, usize),
+    /// `/proc/PID/fdinfo`.
+    FdInfos(u32),
+    /// `/proc/PID/fdinfo/N`.
+    FdInfo(u32, usize),
     /// `/proc/PID/task`.
     Tasks(u32),
 }
@@ -145,6 +152,8 @@ impl ProcInode {
             Node::Tasks(pid) => u64::from(pid) << 32 | 9,
             Node::Memory(pid) => u64::from(pid) << 32 | 11,
             Node::Fd(pid, fd) => u64::from(pid) << 32 | (0x100_0000 + fd as u64),
+            Node::FdInfos(pid) => u64::from(pid) << 32 | 12,
+            Node::FdInfo(pid, fd) => u64::from(pid) << 32 | (0x200_0000 + fd as u64),
         }
     }
 
@@ -158,6 +167,8 @@ impl ProcInode {
             | Node::Memory(pid)
             | Node::Fds(pid)
             | Node::Fd(pid, _)
+            | Node::FdInfos(pid)
+            | Node::FdInfo(pid, _)
             | Node::Tasks(pid) => Some(pid),
             _ => None,
         }
@@ -193,14 +204,19 @@ impl ProcInode {
                 }
                 names.push(("mem".into(), FileType::Regular));
                 names.push(("fd".into(), FileType::Directory));
+                names.push(("fdinfo".into(), FileType::Directory));
                 if matches!(self.node, Node::Process(_)) {
                     names.push(("task".into(), FileType::Directory));
                 }
             }
-            Node::Fds(pid) => {
+            Node::Fds(pid) | Node::FdInfos(pid) => {
+                let kind = match self.node {
+                    Node::Fds(_) => FileType::Symlink,
+                    _ => FileType::Regular,
+                };
                 let process = process_of(pid)?;
                 for (fd, _) in process.files.lock().iter() {
-                    names.push((format!("{fd}"), FileType::Symlink));
+                    names.push((format!("{fd}"), kind));
                 }
             }
             Node::Tasks(pid) => {
@@ -221,7 +237,8 @@ impl Inode for ProcInode {
             Node::File(entry) if entry.writable() => 0o644,
             Node::ProcessFile(_, entry) => entry.perm,
             Node::Memory(_) => 0o600,
-            Node::Fds(_) => 0o500,
+            Node::Fds(_) | Node::FdInfos(_) => 0o500,
+            Node::FdInfo(..) => 0o400,
             _ => match kind {
                 FileType::Directory => 0o555,
                 FileType::Symlink => 0o777,
@@ -247,10 +264,15 @@ impl Inode for ProcInode {
 
     fn kind(&self) -> FileType {
         match self.node {
-            Node::Dir(_) | Node::Process(_) | Node::Thread(_) | Node::Fds(_) | Node::Tasks(_) => {
-                FileType::Directory
+            Node::Dir(_)
+            | Node::Process(_)
+            | Node::Thread(_)
+            | Node::Fds(_)
+            | Node::FdInfos(_)
+            | Node::Tasks(_) => FileType::Directory,
+            Node::File(_) | Node::ProcessFile(..) | Node::Memory(_) | Node::FdInfo(..) => {
+                FileType::Regular
             }
-            Node::File(_) | Node::ProcessFile(..) | Node::Memory(_) => FileType::Regular,
             _ => FileType::Symlink,
         }
     }
@@ -294,6 +316,7 @@ impl Inode for ProcInode {
                 match name {
                     b"mem" => return self.make(Node::Memory(id)),
                     b"fd" => return self.make(Node::Fds(id)),
+                    b"fdinfo" => return self.make(Node::FdInfos(id)),
                     b"task" if matches!(self.node, Node::Process(_)) => {
                         return self.make(Node::Tasks(id));
                     }
@@ -311,11 +334,14 @@ impl Inode for ProcInode {
                     .ok_or(Errno::ENOENT)?;
                 self.make(Node::ProcessFile(id, entry))
             }
-            Node::Fds(pid) => {
+            Node::Fds(pid) | Node::FdInfos(pid) => {
                 let fd = number(name).ok_or(Errno::ENOENT)? as usize;
                 let file = process_of(pid)?.files.lock().get(fd);
                 file.map_err(|_| Errno::ENOENT)?;
-                self.make(Node::Fd(pid, fd))
+                self.make(match self.node {
+                    Node::Fds(_) => Node::Fd(pid, fd),
+                    _ => Node::FdInfo(pid, fd),
+                })
             }
             Node::Tasks(pid) => {
                 let tid = number(name).ok_or(Errno::ENOENT)?;
@@ -407,10 +433,12 @@ impl Inode for ProcInode {
     }
 
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
-        let (text, write): (Vec<u8>, Option<system::Write>) = match self.node {
+        let (text, write): (Vec<u8>, Option<Write>) = match self.node {
             Node::File(entry) => match entry.content {
                 system::Content::Text(make) => (make().into_bytes(), None),
-                system::Content::Setting(make, write) => (make().into_bytes(), Some(write)),
+                system::Content::Setting(make, write) => {
+                    (make().into_bytes(), Some(Write::Machine(write)))
+                }
                 system::Content::Directory(_) => return Ok(None),
             },
             Node::ProcessFile(id, entry) => {
@@ -418,8 +446,14 @@ impl Inode for ProcInode {
                 if entry.private {
                     process::check_inspect(&process)?;
                 }
-                let writes = entry.writes.filter(|_| flags.writable());
-                ((entry.make)(&process, id)?, writes)
+                let write = entry.writes.filter(|_| flags.writable());
+                let write = write.map(|write| Write::Process(write, id));
+                ((entry.make)(&process, id)?, write)
+            }
+            Node::FdInfo(pid, fd) => {
+                let process = process_of(pid)?;
+                process::check_inspect(&process)?;
+                (fdinfo::text(&process, fd)?, None)
             }
             Node::Memory(id) => {
                 let process = process_of(id)?;
@@ -439,10 +473,19 @@ impl Inode for ProcInode {
     }
 }
 
+/// What takes the text that is written to a file.
+#[derive(Clone, Copy)]
+enum Write {
+    /// A file that does not belong to a process.
+    Machine(system::Write),
+    /// A process's, or a thread's, by number.
+    Process(process::Write, u32),
+}
+
 /// An open file of `/proc`: its text as it was at the time.
 struct Text {
     text: Vec<u8>,
-    write: Option<system::Write>,
+    write: Option<Write>,
 }
 
 impl FileOps for Text {
@@ -462,7 +505,10 @@ impl FileOps for Text {
         let mut text = [0; 256];
         let n = buf.take(&mut text)?;
         let text = core::str::from_utf8(&text[..n]).map_err(|_| Errno::EINVAL)?;
-        write(text.trim())?;
+        match write {
+            Write::Machine(write) => write(text.trim())?,
+            Write::Process(write, id) => write(&process_of(id)?, id, text.trim())?,
+        }
         Ok(n)
     }
 

@@ -5,13 +5,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use core::sync::atomic::Ordering;
 
-use super::system;
+use super::maps;
 use crate::errno::{Errno, KResult};
-use crate::fs::{Dentry, File, FileType};
-use crate::mm::{AreaInfo, Prot};
+use crate::fs::perm::Who;
+use crate::fs::{Dentry, File, FileType, mount};
 use crate::task::rlimit::RLimits;
-use crate::task::{Process, Task, core_dump, find_task, mapped, ptrace};
+use crate::task::{self, Creds, Process, Task, core_dump, find_task, oom, ptrace};
 use crate::time;
 
 /// Bytes of a page.
@@ -19,6 +20,9 @@ const PAGE: usize = 4096;
 
 /// Most bytes of arguments that `cmdline` shows.
 const MAX_ARGS: usize = 64 * 1024;
+
+/// What takes text written to a file, for the process, and the thread with that number.
+pub type Write = fn(&Arc<Process>, u32, &str) -> KResult<()>;
 
 /// A file in `/proc/PID`.
 pub struct Entry {
@@ -31,7 +35,7 @@ pub struct Entry {
     /// Makes its text, for the process, and the thread with that number.
     pub make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
     /// Takes what is written.
-    pub writes: Option<system::Write>,
+    pub writes: Option<Write>,
 }
 
 impl PartialEq for Entry {
@@ -82,23 +86,34 @@ const fn private(name: &'static str, make: fn(&Arc<Process>, u32) -> KResult<Vec
     }
 }
 
+const fn setting(
+    name: &'static str,
+    make: fn(&Arc<Process>, u32) -> KResult<Vec<u8>>,
+    write: Write,
+) -> Entry {
+    Entry {
+        name,
+        perm: 0o644,
+        private: false,
+        make,
+        writes: Some(write),
+    }
+}
+
 /// The files.
 pub static ENTRIES: &[Entry] = &[
     private("auxv", |process, _| core_dump::auxiliary_vector(process)),
     public("cmdline", cmdline),
-    public("comm", comm),
+    setting("comm", comm, set_comm),
     private("environ", environ),
     public("limits", limits),
-    public("maps", maps),
-    public("mounts", |_, _| Ok(system::mounts().into_bytes())),
-    Entry {
-        name: "oom_score_adj",
-        perm: 0o644,
-        private: false,
-        make: |_, _| Ok(b"0\n".to_vec()),
-        writes: Some(|_| Ok(())),
-    },
-    public("smaps", smaps),
+    public("maps", maps::maps),
+    public("mountinfo", |_, _| Ok(mount::describe_tree().into_bytes())),
+    public("mounts", |_, _| Ok(mount::describe().into_bytes())),
+    public("oom_score", oom_score),
+    setting("oom_score_adj", oom_adjustment, set_oom_adjustment),
+    public("smaps", maps::smaps),
+    public("smaps_rollup", maps::smaps_rollup),
     public("stat", stat),
     public("statm", statm),
     public("status", status),
@@ -180,6 +195,41 @@ fn name(process: &Process, id: u32) -> String {
 
 fn comm(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
     Ok(format!("{}\n", name(process, id)).into_bytes())
+}
+
+/// A thread renames itself and its siblings, and nobody else does.
+fn set_comm(process: &Arc<Process>, id: u32, text: &str) -> KResult<()> {
+    if !core::ptr::eq(&**process, task::current_process()) {
+        return Err(Errno::EINVAL);
+    }
+    let thread = thread(process, id).ok_or(Errno::ESRCH)?;
+    thread.set_comm(text.as_bytes());
+    Ok(())
+}
+
+/// How likely it is to be killed when memory runs out: 1000, with all of it and nothing adjusted.
+fn oom_score(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    let score = oom::score(process);
+    Ok(format!("{score}\n").into_bytes())
+}
+
+fn oom_adjustment(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
+    let adjustment = process.oom_adjustment().load(Ordering::Relaxed);
+    Ok(format!("{adjustment}\n").into_bytes())
+}
+
+/// EINVAL: beyond -1000 … 1000. EACCES: only root protects a process.
+fn set_oom_adjustment(process: &Arc<Process>, _id: u32, text: &str) -> KResult<()> {
+    let new: i32 = text.parse().map_err(|_| Errno::EINVAL)?;
+    if !(-1000..=1000).contains(&new) {
+        return Err(Errno::EINVAL);
+    }
+    let old = process.oom_adjustment().load(Ordering::Relaxed);
+    if new < old.min(0) && !Who::current().is_root() {
+        return Err(Errno::EACCES);
+    }
+    process.oom_adjustment().store(new, Ordering::Relaxed);
+    Ok(())
 }
 
 fn state_letter(process: &Process, id: u32) -> char {
@@ -297,6 +347,7 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
         for (label, pages) in [
             ("VmSize", memory.size),
             ("VmLck", memory.locked),
+            ("VmHWM", space.peak().max(memory.resident)),
             ("VmRSS", memory.resident),
             ("RssAnon", memory.resident.saturating_sub(memory.shared)),
             ("RssFile", memory.shared),
@@ -311,98 +362,23 @@ fn status(process: &Arc<Process>, id: u32) -> KResult<Vec<u8>> {
     let _ = writeln!(text, "Threads:\t{}", process.thread_count());
     if let Some(thread) = thread(process, id) {
         text.push_str(&super::state::signals(process, &thread));
+        let capabilities = creds.capabilities();
+        let _ = writeln!(
+            text,
+            "CapInh:\t{:016x}\nCapPrm:\t{capabilities:016x}\nCapEff:\t{capabilities:016x}\n\
+             CapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t0\n\
+             Cpus_allowed:\t1\nCpus_allowed_list:\t0",
+            0,
+            Creds::root().capabilities(),
+            0,
+            u32::from(process.no_new_privs()),
+        );
         let usage = thread.usage();
         let _ = writeln!(
             text,
             "voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}",
             usage.voluntary_switches, usage.involuntary_switches
         );
-    }
-    Ok(text.into_bytes())
-}
-
-fn describe_area(process: &Process, area: &AreaInfo) -> String {
-    let flag = |prot: Prot, letter: char| {
-        if area.prot.contains(prot) {
-            letter
-        } else {
-            '-'
-        }
-    };
-    let (dev, ino) = match &area.inode {
-        Some(inode) => {
-            let meta = inode.metadata();
-            (meta.dev, meta.ino)
-        }
-        None => (0, 0),
-    };
-    let (major, minor) = crate::fs::devfs::split_dev(dev);
-    let mut line = format!(
-        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {ino} ",
-        area.start,
-        area.end,
-        flag(Prot::READ, 'r'),
-        flag(Prot::WRITE, 'w'),
-        flag(Prot::EXEC, 'x'),
-        if area.shared { 's' } else { 'p' },
-        area.offset,
-    );
-    let label = if area.stack {
-        Some(String::from("[stack]"))
-    } else if area.heap {
-        Some(String::from("[heap]"))
-    } else {
-        let path = area.inode.as_ref();
-        path.and_then(|inode| mapped::path(process, inode))
-            .map(|path| String::from_utf8_lossy(&path).into_owned())
-    };
-    if let Some(label) = label {
-        while line.len() < 73 {
-            line.push(' ');
-        }
-        line.push_str(&label);
-    }
-    line.push('\n');
-    line
-}
-
-fn maps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
-    check_inspect(process)?;
-    let mut text = String::new();
-    if let Some(space) = process.space() {
-        for area in space.areas() {
-            text.push_str(&describe_area(process, &area));
-        }
-    }
-    Ok(text.into_bytes())
-}
-
-fn smaps(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
-    check_inspect(process)?;
-    let mut text = String::new();
-    if let Some(space) = process.space() {
-        for area in space.areas() {
-            text.push_str(&describe_area(process, &area));
-            let usage = space.area_usage(area.start);
-            for (label, bytes) in [
-                ("Size", area.end - area.start),
-                ("KernelPageSize", PAGE),
-                ("MMUPageSize", PAGE),
-                ("Rss", usage.resident),
-                ("Pss", usage.proportional),
-                ("Shared_Clean", usage.shared_clean),
-                ("Shared_Dirty", usage.shared_dirty),
-                ("Private_Clean", usage.private_clean),
-                ("Private_Dirty", usage.private_dirty),
-                ("Referenced", usage.referenced),
-                ("Anonymous", usage.anonymous),
-                ("Swap", usage.swapped),
-                ("Locked", if area.locked { usage.resident } else { 0 }),
-            ] {
-                let label = format!("{label}:");
-                let _ = writeln!(text, "{label:<15} {:>8} kB", bytes / 1024);
-            }
-        }
     }
     Ok(text.into_bytes())
 }

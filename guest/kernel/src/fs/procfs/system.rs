@@ -6,9 +6,9 @@ use core::fmt::Write as _;
 
 use crate::arch::cpu;
 use crate::errno::{Errno, KResult};
-use crate::fs::{cache, devfs, mount};
-use crate::mm::{self, frame, heap, reclaim, stat as counters, swap};
-use crate::task::{self, core_dump, table};
+use crate::fs::{cache, devfs};
+use crate::mm::{self, frame, heap, stat as counters, swap};
+use crate::task::{self, table};
 use crate::{drivers, sched, time};
 
 /// What takes text written to a file.
@@ -76,7 +76,8 @@ pub const fn setting(name: &'static str, make: fn() -> String, write: Write) -> 
     }
 }
 
-const fn directory(name: &'static str, directory: &'static Directory) -> Entry {
+/// A directory below.
+pub const fn directory(name: &'static str, directory: &'static Directory) -> Entry {
     Entry {
         name,
         content: Content::Directory(directory),
@@ -93,7 +94,8 @@ pub static ROOT: Directory = Directory {
         text("cpuinfo", cpuinfo),
         text("devices", devices),
         text("filesystems", || {
-            "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\n".into()
+            "\text2\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tmqueue\n"
+                .into()
         }),
         text("interrupts", interrupts),
         text("kmsg", crate::log::ring::text),
@@ -104,7 +106,7 @@ pub static ROOT: Directory = Directory {
         text("slabinfo", slabinfo),
         text("stat", stat),
         text("swaps", swaps),
-        directory("sys", &SYS),
+        directory("sys", &super::sysctl::SYS),
         setting("sysrq-trigger", String::new, sysrq),
         directory("sysvipc", &super::ipc::SYSVIPC),
         text("uptime", uptime),
@@ -131,61 +133,8 @@ static NET: Directory = Directory {
     ],
 };
 
-static SYS: Directory = Directory {
-    entries: &[
-        directory("fs", &SYS_FS),
-        directory("kernel", &SYS_KERNEL),
-        directory("vm", &SYS_VM),
-    ],
-};
-
-/// What `/proc/sys/fs` tells as the most files that can be open.
-const FILE_MAX: usize = 65536;
-
-static SYS_FS: Directory = Directory {
-    entries: &[
-        text("file-max", || format!("{FILE_MAX}\n")),
-        text("file-nr", || {
-            format!("{}\t0\t{FILE_MAX}\n", crate::fs::open_files())
-        }),
-        directory("mqueue", &super::ipc::MQUEUE),
-        text("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
-        text("pipe-max-size", || {
-            format!("{}\n", crate::fs::pipe::MAX_CAPACITY)
-        }),
-    ],
-};
-
-static SYS_KERNEL: Directory = Directory {
-    entries: &[
-        setting("core_pattern", core_pattern, core_dump::set_pattern),
-        setting("core_uses_pid", core_uses_pid, core_dump::set_uses_pid),
-        text("hostname", || {
-            with_newline(String::from_utf8_lossy(&crate::syscall::host_name()).into_owned())
-        }),
-        text("ngroups_max", || "65536\n".into()),
-        text("osrelease", || format!("{}\n", crate::syscall::RELEASE)),
-        text("ostype", || "Linux\n".into()),
-        text("pid_max", || "32768\n".into()),
-        text("randomize_va_space", || "2\n".into()),
-        directory("random", &SYS_RANDOM),
-        text("version", || format!("{}\n", crate::syscall::VERSION)),
-    ],
-};
-
-static SYS_RANDOM: Directory = Directory {
-    entries: &[text("uuid", uuid), text("boot_id", boot_id)],
-};
-
-static SYS_VM: Directory = Directory {
-    entries: &[
-        setting("drop_caches", || "0\n".into(), drop_caches),
-        text("overcommit_memory", || "0\n".into()),
-        setting("replacement", replacement, reclaim::choose),
-    ],
-};
-
-fn with_newline(mut text: String) -> String {
+/// A line of text.
+pub fn with_newline(mut text: String) -> String {
     text.push('\n');
     text
 }
@@ -198,60 +147,6 @@ fn sysrq(text: &str) -> KResult<()> {
         Some(b's') => crate::fs::sync_all(),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// What is dropped (`proc_sys_vm(5)`): with 1 clean file pages, with 2 names and inodes that nobody
-/// uses and other things that the kernel's heap keeps for the next time, with 3 both. Everything is written back first, so that it is clean.
-fn drop_caches(text: &str) -> KResult<()> {
-    let (pages, names) = match text {
-        "1" => (true, false),
-        "2" => (false, true),
-        "3" => (true, true),
-        _ => return Err(Errno::EINVAL),
-    };
-    if names {
-        crate::fs::drop_unused();
-    }
-    // After the names: the last one of a removed file gives its inode up, which is to be written.
-    crate::fs::sync_all()?;
-    if pages {
-        cache::reclaim(usize::MAX);
-    }
-    if names {
-        crate::fs::ext2fs::drop_metadata();
-        task::futex::shrink();
-    }
-    Ok(())
-}
-
-fn format_uuid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut text = String::new();
-    for (n, byte) in bytes.iter().enumerate() {
-        if matches!(n, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.push('\n');
-    text
-}
-
-fn uuid() -> String {
-    let mut bytes = [0; 16];
-    drivers::random::fill(&mut bytes);
-    format_uuid(bytes)
-}
-
-fn boot_id() -> String {
-    static ID: crate::sync::Once<[u8; 16]> = crate::sync::Once::new();
-    format_uuid(*ID.call_once(|| {
-        let mut bytes = [0; 16];
-        drivers::random::fill(&mut bytes);
-        bytes
-    }))
 }
 
 fn buddyinfo() -> String {
@@ -299,7 +194,8 @@ fn cpuid_text<const N: usize>(leaves: &[(u32, [usize; N])]) -> String {
 }
 
 fn devices() -> String {
-    "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n229 hvc\n\nBlock devices:\n254 virtblk\n"
+    "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\
+     229 hvc\n\nBlock devices:\n254 virtblk\n"
         .into()
 }
 
@@ -423,21 +319,6 @@ fn swaps() -> String {
     text
 }
 
-/// The replacement policies, the one in use in brackets.
-fn replacement() -> String {
-    let current = reclaim::policy();
-    let mut text = String::new();
-    for name in reclaim::policies() {
-        let separator = if text.is_empty() { "" } else { " " };
-        let _ = if name == current {
-            write!(text, "{separator}[{name}]")
-        } else {
-            write!(text, "{separator}{name}")
-        };
-    }
-    with_newline(text)
-}
-
 fn uptime() -> String {
     let hundredths = |ns: u64| (ns / 1_000_000_000, ns / 10_000_000 % 100);
     let (up, up_part) = hundredths(time::now_ns());
@@ -479,17 +360,4 @@ fn vmstat() -> String {
         let _ = writeln!(text, "{name} {value}");
     }
     text
-}
-
-fn core_pattern() -> String {
-    with_newline(core_dump::pattern())
-}
-
-fn core_uses_pid() -> String {
-    format!("{}\n", u32::from(core_dump::uses_pid()))
-}
-
-/// The text of `/proc/mounts`, which lies in each process's directory.
-pub fn mounts() -> String {
-    mount::describe()
 }

@@ -82,7 +82,7 @@ pub(super) fn file_name(signo: u32) -> KResult<Vec<u8>> {
             Some('h') => write!(
                 name,
                 "{}",
-                String::from_utf8_lossy(&crate::syscall::host_name())
+                String::from_utf8_lossy(crate::syscall::HOST_NAME.lock().bytes())
             ),
             Some('c') => write!(name, "{}", process.rlimit(Resource::Core)),
             Some('e') => {
