@@ -105,6 +105,8 @@ errnos! {
     EMLINK = 31;
     /// Broken pipe.
     EPIPE = 32;
+    /// Argument outside of a function's domain.
+    EDOM = 33;
     /// Numerical result out of range.
     ERANGE = 34;
     /// Resource deadlock avoided.

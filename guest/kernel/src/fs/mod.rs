@@ -35,6 +35,7 @@ pub mod pipe;
 mod poll;
 pub mod procfs;
 pub mod tmpfs;
+mod truncate;
 mod types;
 pub mod unix;
 
@@ -48,4 +49,5 @@ pub use inode::{FileSystem, Inode};
 pub use mount::{init, sync_all, unmount_all};
 pub use path::{Lookup, lookup};
 pub use poll::{PollEvents, PollTable};
+pub use truncate::truncate;
 pub use types::{DirEntry, FileType, Metadata, SetAttr, StatFs, Timespec};

@@ -18,11 +18,11 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{File, Inode, OpenFlags, PollEvents, PollTable};
 use crate::errno::{Errno, KResult};
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, WaitQueue};
 use crate::task;
 
 /// Bytes that may wait for one receiver (`SO_RCVBUF`).
@@ -106,16 +106,54 @@ pub struct Socket {
     kind: Kind,
     ino: u64,
     inbox: Arc<Inbox>,
+    /// How long calls wait, in nanoseconds; 0: for ever.
+    receive_timeout: AtomicU64,
+    send_timeout: AtomicU64,
+    /// Senders are told with what is received (`SO_PASSCRED`).
+    pass_creds: AtomicBool,
     state: SpinLock<State>,
 }
 
+/// Sleep on `queue` until `ready` gives a value, for so many nanoseconds at most (0: for ever). EAGAIN:
+/// the time is over. ERESTARTSYS; with a time limit EINTR, since it would begin anew.
+fn wait<T>(queue: &WaitQueue, timeout: &AtomicU64, ready: impl FnMut() -> Option<T>) -> KResult<T> {
+    let timeout = timeout.load(Ordering::Relaxed);
+    if timeout == 0 {
+        return queue.wait(ready);
+    }
+    let deadline = crate::time::now_ns().saturating_add(timeout);
+    match queue.wait_deadline(Some(deadline), ready) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(Errno::EAGAIN),
+        Err(_) => Err(Errno::EINTR),
+    }
+}
+
 impl Socket {
+    /// How long receiving and accepting wait, in nanoseconds; 0: for ever (`SO_RCVTIMEO`).
+    pub fn receive_timeout(&self) -> &AtomicU64 {
+        &self.receive_timeout
+    }
+
+    /// How long sending and connecting wait, in nanoseconds; 0: for ever (`SO_SNDTIMEO`).
+    pub fn send_timeout(&self) -> &AtomicU64 {
+        &self.send_timeout
+    }
+
+    /// Whether senders are told with what is received (`SO_PASSCRED`).
+    pub fn pass_creds(&self) -> &AtomicBool {
+        &self.pass_creds
+    }
+
     /// An unconnected socket.
     pub fn new(kind: Kind) -> Arc<Self> {
         Arc::new(Self {
             kind,
             ino: NEXT_INO.fetch_add(1, Ordering::Relaxed),
             inbox: Inbox::new(),
+            receive_timeout: AtomicU64::new(0),
+            send_timeout: AtomicU64::new(0),
+            pass_creds: AtomicBool::new(false),
             state: SpinLock::new(State {
                 role: Role::Idle,
                 address: Address::new(),
@@ -231,7 +269,7 @@ impl Socket {
         let accepted = match take() {
             Some(accepted) => accepted?,
             None if nonblock => return Err(Errno::EAGAIN),
-            None => self.inbox.readable.wait(take)??,
+            None => wait(&self.inbox.readable, &self.receive_timeout, take)??,
         };
         // Those who wait to connect find room now.
         self.inbox.writable.wake_all();
@@ -277,7 +315,7 @@ impl Socket {
         match queue() {
             Some(result) => result?,
             None if nonblock => return Err(Errno::EAGAIN),
-            None => target.inbox.writable.wait(queue)??,
+            None => wait(&target.inbox.writable, &self.send_timeout, queue)??,
         }
         target.inbox.readable.wake_all();
         Ok(())

@@ -280,6 +280,30 @@ impl<'a> View<'a> {
     }
 }
 
+/// Takes the pages from `first` on of a file, which are no part of it any more, away from all who map
+/// it, and so their own copies of them. May sleep; the caller holds no lock that a page fault needs.
+pub fn unmap_cut(inode: &Arc<dyn Inode>, first: u64) {
+    for space in all_spaces() {
+        let mut inner = space.inner.lock();
+        let maps =
+            |area: &&Area| matches!(&area.source, Source::File(other) if Arc::ptr_eq(other, inode));
+        let ranges: Vec<(usize, usize)> = inner
+            .areas
+            .iter()
+            .filter(maps)
+            .map(|area| {
+                let kept = (first * PAGE as u64).saturating_sub(area.offset);
+                let kept = kept.min((area.end - area.start) as u64) as usize;
+                (area.start + kept, area.end)
+            })
+            .filter(|(start, end)| start < end)
+            .collect();
+        for (start, end) in ranges {
+            inner.clear(start, end);
+        }
+    }
+}
+
 /// Whether an area's pages may leave memory.
 fn can_leave(area: &Area) -> bool {
     !area.locked

@@ -276,7 +276,7 @@ pub fn sys_ftruncate(fd: usize, len: usize) -> KResult<usize> {
     if len as u64 > file.inode().size() {
         crate::task::rlimit::file_room(len as u64 - 1)?;
     }
-    file.inode().truncate(len as u64)?;
+    crate::fs::truncate(file.inode(), len as u64)?;
     Ok(0)
 }
 

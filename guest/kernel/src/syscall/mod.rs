@@ -10,7 +10,7 @@
 //! | `limits`, `system` | rlimits and usage; the machine as a whole |
 //! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
 //! | `open`, `path`, `stat`, `xattr` | names |
-//! | `socket`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
+//! | `socket`, `socket_option`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
 
 mod copy;
 mod fcntl;
@@ -31,6 +31,7 @@ mod ptrace;
 mod sched;
 mod signal;
 mod socket;
+mod socket_option;
 mod stat;
 mod swap;
 mod system;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD, Last, Lookup, PATH_MAX, Resolved};
 use crate::fs::perm::{self, EXEC, READ, WRITE, Who};
-use crate::fs::{Dentry, File, FileType, Inode, Metadata, OpenFlags, open_dentry};
+use crate::fs::{Dentry, File, FileType, Inode, Metadata, OpenFlags, open_dentry, truncate};
 use crate::mm::user::read_user_string;
 use crate::task::{self, Process};
 
@@ -44,7 +44,9 @@ pub fn sys_openat2(dirfd: usize, path: usize, how: usize, size: usize) -> KResul
         return Err(Errno::EINVAL);
     }
     let [flags, mode, resolve]: [u64; 3] = crate::mm::user::read_user(how)?;
-    if resolve != 0 || mode & !0o7777 != 0 {
+    // O_ACCMODE, O_CREAT … O_TMPFILE and O_PATH without the bits that mean nothing.
+    const FLAGS: u64 = 0o37777703;
+    if flags & !FLAGS != 0 || resolve != 0 || mode & !0o7777 != 0 {
         return Err(Errno::EINVAL);
     }
     sys_openat(dirfd, path, flags as usize, mode as usize)
@@ -100,7 +102,7 @@ pub fn open_file(dirfd: i32, path: &[u8], flags: OpenFlags, mode: u32) -> KResul
     if !created {
         check_open(inode, flags, truncates)?;
         if truncates {
-            inode.truncate(0)?;
+            truncate(inode, 0)?;
         }
     }
     let file = open_dentry(dentry, kept(flags))?;

@@ -492,7 +492,7 @@ pub fn sys_truncate(path: usize, len: usize) -> KResult<usize> {
     if len as u64 > inode.size() {
         crate::task::rlimit::file_room(len as u64 - 1)?;
     }
-    inode.truncate(len as u64)?;
+    crate::fs::truncate(&inode, len as u64)?;
     Ok(0)
 }
 

@@ -523,9 +523,22 @@ pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResu
     Ok(0)
 }
 
-/// `membarrier(2)`
-pub fn sys_membarrier(_command: usize, _flags: usize, _cpu: usize) -> KResult<usize> {
-    Err(Errno::ENOSYS)
+/// `membarrier(2)`: threads take turns on one processor, and whoever is switched to has seen what ran
+/// before. Nothing has to be registered for that.
+pub fn sys_membarrier(command: usize, flags: usize, _cpu: usize) -> KResult<usize> {
+    const QUERY: u32 = 0;
+    /// GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED, PRIVATE_EXPEDITED_SYNC_CORE, and the last three's
+    /// registrations.
+    const KNOWN: u32 = 0x7f;
+    let command = command as u32;
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        QUERY => Ok(KNOWN as usize),
+        _ if command.is_power_of_two() && command & KNOWN != 0 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// `rseq(2)`

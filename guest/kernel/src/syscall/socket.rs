@@ -2,23 +2,28 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use super::file::{MAX_COUNT, get_open, read_iovec};
 use super::open;
+use super::types::TimeSpec;
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD, Last, Lookup};
 use crate::fs::perm::{self, WRITE};
-use crate::fs::unix::{self, BUFFER, Kind, MAX_DESCRIPTORS, Received, Socket};
+use crate::fs::unix::{self, Kind, MAX_DESCRIPTORS, Peer, Received, Socket};
 use crate::fs::{File, FileType, OpenFlags, ReadBuf, WriteBuf, pipe};
 use crate::mm::user::{copy_from_user, copy_to_user, read_user, write_user};
 use crate::task;
 
-const AF_UNIX: usize = 1;
+/// The UNIX domain.
+pub const AF_UNIX: usize = 1;
 /// Longest path in `struct sockaddr_un`.
 const PATH_LEN: usize = 108;
 
-const SOL_SOCKET: u32 = 1;
+/// The level of options and control data that all sockets have.
+pub const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
 
 const MSG_PEEK: usize = 0x2;
 const MSG_CTRUNC: u32 = 0x8;
@@ -243,65 +248,6 @@ pub fn sys_shutdown(fd: usize, how: usize) -> KResult<usize> {
     Ok(0)
 }
 
-/// `setsockopt(2)`: options of the socket level are taken, and change nothing.
-pub fn sys_setsockopt(
-    fd: usize,
-    level: usize,
-    _name: usize,
-    _value: usize,
-    _len: usize,
-) -> KResult<usize> {
-    let file = get_open(fd)?;
-    unix::of_file(&file)?;
-    if level as u32 == SOL_SOCKET {
-        Ok(0)
-    } else {
-        Err(Errno::ENOPROTOOPT)
-    }
-}
-
-/// `getsockopt(2)`
-pub fn sys_getsockopt(
-    fd: usize,
-    level: usize,
-    name: usize,
-    value: usize,
-    len: usize,
-) -> KResult<usize> {
-    const SO_TYPE: usize = 3;
-    const SO_ERROR: usize = 4;
-    const SO_SNDBUF: usize = 7;
-    const SO_RCVBUF: usize = 8;
-    const SO_PEERCRED: usize = 17;
-    const SO_ACCEPTCONN: usize = 30;
-    const SO_PROTOCOL: usize = 38;
-    const SO_DOMAIN: usize = 39;
-    let file = get_open(fd)?;
-    let socket = unix::of_file(&file)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let room: u32 = read_user(len)?;
-    if (room as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let peer = socket.peer_creds();
-    let words = match name {
-        SO_TYPE => alloc::vec![socket.kind_of_traffic() as u32],
-        SO_ERROR | SO_PROTOCOL => alloc::vec![0],
-        SO_SNDBUF | SO_RCVBUF => alloc::vec![BUFFER as u32],
-        SO_PEERCRED => alloc::vec![peer.pid, peer.uid, peer.gid],
-        SO_ACCEPTCONN => alloc::vec![u32::from(socket.is_listening())],
-        SO_DOMAIN => alloc::vec![AF_UNIX as u32],
-        _ => return Err(Errno::ENOPROTOOPT),
-    };
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let n = bytes.len().min(room as usize);
-    copy_to_user(value, &bytes[..n])?;
-    write_user(len, &(n as u32))?;
-    Ok(0)
-}
-
 fn send(
     file: &File,
     buf: &mut WriteBuf<'_>,
@@ -468,6 +414,19 @@ fn write_control(
     Ok((size.next_multiple_of(8).min(room), cut))
 }
 
+/// Tell of the sending process in the control data (`SCM_CREDENTIALS`); gives the bytes used, and
+/// whether it did not fit.
+fn write_sender_creds(at: usize, room: usize, sender: Peer) -> KResult<(usize, bool)> {
+    const SIZE: usize = CMSG_HEADER + 12;
+    if room < SIZE {
+        return Ok((0, true));
+    }
+    let kind = u64::from(SOL_SOCKET) | u64::from(SCM_CREDENTIALS) << 32;
+    write_user(at, &[SIZE as u64, kind])?;
+    write_user(at + CMSG_HEADER, &[sender.pid, sender.uid, sender.gid])?;
+    Ok((SIZE.next_multiple_of(8).min(room), false))
+}
+
 /// `recvmsg(2)`
 pub fn sys_recvmsg(fd: usize, message: usize, flags: usize) -> KResult<usize> {
     /// Offset of `msg_flags` in `struct msghdr`.
@@ -490,15 +449,79 @@ pub fn sys_recvmsg(fd: usize, message: usize, flags: usize) -> KResult<usize> {
     }
     let room = if control == 0 { 0 } else { control_len };
     let cloexec = flags & MSG_CMSG_CLOEXEC != 0;
-    let (used, cut) = write_control(control, room, received.files, cloexec)?;
-    if cut {
+    let (named, unnamed) = if unix::of_file(&file)?.pass_creds().load(Ordering::Relaxed) {
+        write_sender_creds(control, room, received.sender)?
+    } else {
+        (0, false)
+    };
+    let (used, cut) = write_control(control + named, room - named, received.files, cloexec)?;
+    if cut || unnamed {
         told |= MSG_CTRUNC;
     }
-    write_user(message + CONTROL_LEN, &used)?;
+    write_user(message + CONTROL_LEN, &(named + used))?;
     write_user(message + FLAGS, &told)?;
     Ok(if flags & MSG_TRUNC != 0 && messages {
         received.full_len
     } else {
         received.len
+    })
+}
+
+/// Bytes of a `struct mmsghdr`: a `struct msghdr`, and how many bytes were moved.
+const MMSGHDR: usize = 64;
+/// Where that number is.
+const MMSGHDR_LEN: usize = 56;
+/// Most messages of one call (`UIO_MAXIOV`).
+const MOST_MESSAGES: usize = 1024;
+
+/// Has `each` move one message after the other; gives how many, an error only if there was none.
+fn move_messages(
+    at: usize,
+    count: usize,
+    mut each: impl FnMut(usize, usize) -> KResult<Option<usize>>,
+) -> KResult<usize> {
+    for n in 0..(count as u32 as usize).min(MOST_MESSAGES) {
+        let message = at.checked_add(n * MMSGHDR).ok_or(Errno::EFAULT)?;
+        let moved = each(n, message).and_then(|moved| match moved {
+            Some(moved) => write_user(message + MMSGHDR_LEN, &(moved as u32)).map(|()| true),
+            None => Ok(false),
+        });
+        match moved {
+            Ok(true) => {}
+            Ok(false) => return Ok(n),
+            Err(e) if n == 0 => return Err(e),
+            Err(_) => return Ok(n),
+        }
+    }
+    Ok((count as u32 as usize).min(MOST_MESSAGES))
+}
+
+/// `sendmmsg(2)`
+pub fn sys_sendmmsg(fd: usize, messages: usize, count: usize, flags: usize) -> KResult<usize> {
+    move_messages(messages, count, |_, message| {
+        sys_sendmsg(fd, message, flags).map(Some)
+    })
+}
+
+/// `recvmmsg(2)`: as on Linux the time limit is looked at only when a message has come.
+pub fn sys_recvmmsg(
+    fd: usize,
+    messages: usize,
+    count: usize,
+    flags: usize,
+    timeout: usize,
+) -> KResult<usize> {
+    const MSG_WAITFORONE: usize = 0x10000;
+    let timeout = TimeSpec::read_optional(timeout)?;
+    let deadline = timeout.map(|ns| crate::time::now_ns().saturating_add(ns));
+    move_messages(messages, count, |n, message| {
+        if n > 0 && deadline.is_some_and(|at| crate::time::now_ns() >= at) {
+            return Ok(None);
+        }
+        let mut flags = flags;
+        if n > 0 && flags & MSG_WAITFORONE != 0 {
+            flags |= MSG_DONTWAIT;
+        }
+        sys_recvmsg(fd, message, flags & !MSG_WAITFORONE).map(Some)
     })
 }

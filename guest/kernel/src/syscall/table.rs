@@ -23,6 +23,7 @@ use super::ptrace::*;
 use super::sched::*;
 use super::signal::*;
 use super::socket::*;
+use super::socket_option::*;
 use super::stat::*;
 use super::swap::*;
 use super::system::*;
@@ -336,8 +337,10 @@ pub static TABLE: Table = table! {
     295 sys_preadv 5;
     296 sys_pwritev 5;
     297 sys_rt_tgsigqueueinfo (new 4);
+    299 sys_recvmmsg 5;
     302 sys_prlimit64 4;
     306 sys_syncfs 1;
+    307 sys_sendmmsg (new 4);
     309 sys_getcpu 3;
     310 sys_process_vm_readv (new 6);
     311 sys_process_vm_writev (new 6);

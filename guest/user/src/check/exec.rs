@@ -12,6 +12,7 @@ use libc::*;
 use std::ffi::CStr;
 
 tests!(
+    personality_turns_random_layouts_off,
     program_gets_its_arguments,
     program_gets_its_environment,
     program_gets_an_auxiliary_vector,
@@ -336,4 +337,15 @@ fn running_program_cannot_be_written() {
     drop(child);
     drop(full);
     Fd::open(&copy, O_WRONLY);
+}
+
+fn personality_turns_random_layouts_off() {
+    const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+    isolated(|| {
+        let before = ok!(SYS_personality, u32::MAX);
+        assert_eq!(ok!(SYS_personality, ADDR_NO_RANDOMIZE), before);
+        assert_eq!(ok!(SYS_personality, u32::MAX), ADDR_NO_RANDOMIZE as usize);
+        let stack = || crate::frame::program::output_of_role("stack", &[], &[]);
+        assert_eq!(stack(), stack());
+    });
 }

@@ -1,8 +1,9 @@
 //! Files in memory: one page cache for read, write and mmap.
 
-use crate::frame::child::isolated;
+use crate::frame::child::{fork, isolated};
 use crate::frame::descriptor::{Fd, pipe};
 use crate::frame::fault::{BUS_ADRERR, Fault, SEGV_ACCERR, fault_of};
+use crate::frame::gate::Gate;
 use crate::frame::mapping::{Mapping, PAGE, RW};
 use crate::frame::scratch::Scratch;
 use libc::*;
@@ -28,6 +29,10 @@ tests!(
     mapping_of_dev_zero_is_zero_memory,
     memfd_is_memory_and_a_file,
     child_shares_a_shared_file_mapping,
+    cut_page_faults_until_the_file_grows_again,
+    cut_file_in_memory_faults_and_grows_again,
+    copy_of_a_cut_page_is_gone,
+    cut_page_is_gone_for_other_processes,
     madvise_dontneed_of_a_private_file_mapping_gives_the_file_again,
     read_into_a_mapping_of_the_same_file_works,
     execution_of_a_mapping_without_exec_faults,
@@ -261,4 +266,62 @@ fn execution_of_a_mapping_without_exec_faults() {
     let data = map(&file, PAGE, PROT_READ, MAP_PRIVATE);
     assert_eq!(fault_of(|| data.run()), Fault::segv(SEGV_ACCERR, data.at));
     map(&file, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE).run();
+}
+
+/// Cut a file of two pages, which are mapped and in use, to one; let it grow again.
+fn cut_and_grow(file: &Fd) {
+    let memory = map(file, 2 * PAGE, RW, MAP_SHARED);
+    memory.set(PAGE, 7);
+    memory.set(0, 5);
+    ok!(SYS_ftruncate, file.0, PAGE);
+    let fault = fault_of(|| memory.set(PAGE, 1));
+    assert_eq!((fault.signal, fault.code), (SIGBUS, BUS_ADRERR));
+    assert_eq!(memory.get(0), 5);
+    ok!(SYS_ftruncate, file.0, 2 * PAGE);
+    assert_eq!(memory.get(PAGE), 0);
+    memory.set(PAGE, 9);
+    let mut byte = [0u8];
+    assert_eq!(ok!(SYS_pread64, file.0, &mut byte, 1, PAGE), 1);
+    assert_eq!(byte, [9]);
+}
+
+fn cut_page_faults_until_the_file_grows_again() {
+    let scratch = Scratch::new();
+    cut_and_grow(&pages(&scratch, 2));
+}
+
+fn cut_file_in_memory_faults_and_grows_again() {
+    let file = Fd::new(ok!(SYS_memfd_create, c"memory", MFD_CLOEXEC));
+    ok!(SYS_ftruncate, file.0, 2 * PAGE);
+    cut_and_grow(&file);
+}
+
+fn copy_of_a_cut_page_is_gone() {
+    let scratch = Scratch::new();
+    let file = pages(&scratch, 2);
+    let shared = map(&file, 2 * PAGE, PROT_READ, MAP_SHARED);
+    let memory = map(&file, 2 * PAGE, RW, MAP_PRIVATE);
+    memory.set(0, 44);
+    memory.set(PAGE, 55);
+    assert_ne!(shared.get(PAGE), 55);
+    ok!(SYS_ftruncate, file.0, PAGE);
+    assert_eq!(memory.get(0), 44);
+    assert_eq!(fault_of(|| drop(memory.get(PAGE))).signal, SIGBUS);
+}
+
+fn cut_page_is_gone_for_other_processes() {
+    let scratch = Scratch::new();
+    let file = pages(&scratch, 2);
+    let memory = map(&file, 2 * PAGE, RW, MAP_SHARED);
+    let (ready, go) = (Gate::new(), Gate::new());
+    let child = fork(|| {
+        memory.set(PAGE, 1);
+        ready.open();
+        go.pass();
+        memory.set(PAGE, 2);
+    });
+    ready.pass();
+    ok!(SYS_ftruncate, file.0, PAGE);
+    go.open();
+    assert_eq!(child.wait().signal(), Some(SIGBUS));
 }

@@ -56,6 +56,7 @@ mod signal;
 mod signal_queue;
 mod sigreturn;
 mod socket;
+mod socket_option;
 mod splice;
 mod swap;
 mod synchronisation;

@@ -59,6 +59,7 @@ areas!(
     signal_queue,
     sigreturn,
     socket,
+    socket_option,
     splice,
     swap,
     synchronisation,

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 
 tests!(
+    membarrier_tells_what_it_knows_and_does_it,
     threads_share_memory_and_process_number,
     first_thread_number_is_the_process_number,
     every_thread_has_storage_of_its_own,
@@ -322,4 +323,15 @@ fn clone3_of_bad_arguments_is_an_error() {
     arguments[4] = 0;
     arguments[5] = 0x1000;
     fails!(EINVAL, SYS_clone3, &arguments, 88);
+}
+
+fn membarrier_tells_what_it_knows_and_does_it() {
+    let known = ok!(SYS_membarrier, 0, 0, 0);
+    assert_ne!(known & 1, 0);
+    ok!(SYS_membarrier, 1, 0, 0);
+    // Register, then use.
+    ok!(SYS_membarrier, 16, 0, 0);
+    ok!(SYS_membarrier, 8, 0, 0);
+    fails!(EINVAL, SYS_membarrier, 0x4000_0000, 0, 0);
+    fails!(EINVAL, SYS_membarrier, 0, 0x80, 0);
 }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Address, BUFFER};
+use super::{Address, BUFFER, Peer};
 use crate::fs::File;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 
@@ -16,6 +16,7 @@ pub(super) struct Message {
     pub(super) at: usize,
     pub(super) files: Vec<Arc<File>>,
     pub(super) from: Address,
+    pub(super) sender: Peer,
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::inbox::Message;
-use super::{Address, BUFFER, Kind, Role, Socket, garbage};
+use super::{Address, BUFFER, Kind, Peer, Role, Socket, garbage, wait};
 use crate::errno::{Errno, KResult};
 use crate::fs::{File, ReadBuf, WriteBuf};
 
@@ -21,6 +21,8 @@ pub struct Received {
     pub files: Vec<Arc<File>>,
     /// Who sent it, if that socket has a name.
     pub from: Address,
+    /// The process that sent it.
+    pub sender: Peer,
 }
 
 impl Socket {
@@ -42,6 +44,7 @@ impl Socket {
             (inbox.ok_or(Errno::ENOTCONN)?, state.address.clone())
         };
         garbage::note(&files)?;
+        let sender = Peer::current();
         let whole = self.kind != Kind::Stream;
         if whole && buf.remaining() > BUFFER {
             return Err(Errno::EMSGSIZE);
@@ -60,7 +63,8 @@ impl Socket {
                         Err(Errno::EAGAIN)
                     };
                 }
-                if let Err(e) = inbox.writable.wait(|| inbox.has_room().then_some(())) {
+                let room = || inbox.has_room().then_some(());
+                if let Err(e) = wait(&inbox.writable, &self.send_timeout, room) {
                     return if sent > 0 { Ok(sent) } else { Err(e) };
                 }
             }
@@ -84,6 +88,7 @@ impl Socket {
                         at: 0,
                         files: core::mem::take(&mut files),
                         from: from.clone(),
+                        sender,
                     });
                     false
                 }
@@ -123,13 +128,14 @@ impl Socket {
                         full_len: 0,
                         files: Vec::new(),
                         from: Address::new(),
+                        sender: Peer::default(),
                     });
                 }
             }
             if nonblock {
                 return Err(Errno::EAGAIN);
             }
-            inbox.readable.wait(|| {
+            wait(&inbox.readable, &self.receive_timeout, || {
                 let queue = inbox.queue.lock();
                 (!queue.messages.is_empty() || queue.ended || queue.closed).then_some(())
             })?;
@@ -171,6 +177,7 @@ impl Socket {
                 full_len: 0,
                 files: Vec::new(),
                 from: message.from.clone(),
+                sender: message.sender,
             });
             entry.len += stored;
             entry.full_len += rest;
