@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 
+use super::seal::Seals;
 use super::{DirEntry, FileOps, FileType, Metadata, OpenFlags, ReadBuf, SetAttr, StatFs, WriteBuf};
 use crate::errno::{Errno, KResult};
 use crate::mm::frame::Frame;
@@ -165,6 +166,11 @@ pub trait Inode: Send + Sync {
 
     /// How many open descriptions may write to the file; `None`: it cannot be executed anyway.
     fn writers(&self) -> Option<&AtomicU32> {
+        None
+    }
+
+    /// What nobody may do to the file any more; `None`: it cannot be sealed.
+    fn seals(&self) -> Option<&Seals> {
         None
     }
 

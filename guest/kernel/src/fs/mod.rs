@@ -34,6 +34,7 @@ pub mod perm;
 pub mod pipe;
 mod poll;
 pub mod procfs;
+pub mod seal;
 pub mod tmpfs;
 mod truncate;
 mod types;

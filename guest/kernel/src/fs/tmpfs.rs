@@ -11,6 +11,7 @@ use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cache::{self, PAGE, PageCache};
+use super::seal::Seals;
 use super::{
     DirEntry, FileOps, FileSystem, FileType, Inode, Metadata, OpenFlags, ReadBuf, SetAttr, StatFs,
     Timespec, WriteBuf,
@@ -101,16 +102,21 @@ impl TmpFs {
             entries: SpinLock::new(Entries::default()),
             target: target.to_vec(),
             writers: AtomicU32::new(0),
+            seals: Seals::closed(),
             swapped: Swapped::new(),
         })
     }
 
-    /// A regular file without a name, of the kernel's own instance (`memfd_create`).
-    pub fn nameless(perm: u32, owner: (u32, u32)) -> Arc<dyn Inode> {
+    /// A regular file without a name, of the kernel's own instance (`memfd_create`), which can be
+    /// sealed or not.
+    pub fn nameless(perm: u32, owner: (u32, u32), sealable: bool) -> Arc<dyn Inode> {
         static INTERNAL: crate::sync::Once<Arc<TmpFs>> = crate::sync::Once::new();
         let fs = INTERNAL.call_once(|| TmpFs::new(0o700));
         let file = fs.make(FileType::Regular, perm, owner, 0, b"");
         file.meta.lock().nlink = 0;
+        if sealable {
+            file.seals.allow();
+        }
         file
     }
 }
@@ -181,6 +187,7 @@ pub struct TmpInode {
     entries: SpinLock<Entries>,
     target: Vec<u8>,
     writers: AtomicU32,
+    seals: Seals,
     swapped: Swapped,
 }
 
@@ -235,6 +242,7 @@ impl TmpInode {
     }
 
     fn write_locked(&self, offset: u64, buf: &mut WriteBuf<'_>) -> KResult<usize> {
+        self.seals.check_write(offset, self.size(), buf)?;
         let mut at = offset;
         let mut written = 0;
         while buf.remaining() > 0 {
@@ -460,6 +468,7 @@ impl Inode for TmpInode {
             return Err(Errno::EFBIG);
         }
         let _write = self.write.lock();
+        self.seals.check_size(self.size(), size)?;
         let tail = (size % PAGE as u64) as usize;
         if tail != 0
             && let Some(frame) = self.present(size / PAGE as u64)?
@@ -483,6 +492,7 @@ impl Inode for TmpInode {
             return Err(Errno::EFBIG);
         }
         let _write = self.write.lock();
+        self.seals.check_size(self.size(), end.max(self.size()))?;
         for index in offset / PAGE as u64..end.div_ceil(PAGE as u64) {
             self.page_or_new(index)?;
         }
@@ -515,6 +525,10 @@ impl Inode for TmpInode {
 
     fn writers(&self) -> Option<&AtomicU32> {
         Some(&self.writers)
+    }
+
+    fn seals(&self) -> Option<&Seals> {
+        (self.kind == FileType::Regular).then_some(&self.seals)
     }
 
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {

@@ -145,7 +145,7 @@ pub fn get(key: i32, size: usize, flags: usize) -> KResult<usize> {
         if len / PAGE > frame::total_frames() {
             return Err(Errno::ENOMEM);
         }
-        let pages = TmpFs::nameless(0o777, (perm.uid, perm.gid));
+        let pages = TmpFs::nameless(0o777, (perm.uid, perm.gid), false);
         pages.truncate(len as u64)?;
         let segment = Arc::new(Segment {
             size,

@@ -43,7 +43,7 @@ pub use fault::{Access, Fault, SEGV_MAPERR};
 pub use frame::{
     Frame, above_reserve, can_allocate, free_frames, free_pages, require_reserve, total_frames,
 };
-pub use rmap::unmap_cut;
+pub use rmap::{is_mapped_writable, unmap_cut};
 pub use space::{AddressSpace, Fixed};
 pub use table::table_frames;
 pub use usage::AreaUsage;

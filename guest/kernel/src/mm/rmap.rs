@@ -304,6 +304,19 @@ pub fn unmap_cut(inode: &Arc<dyn Inode>, first: u64) {
     }
 }
 
+/// Whether somebody maps a file so that it is, or could be made, writable. May sleep.
+pub fn is_mapped_writable(inode: &Arc<dyn Inode>) -> bool {
+    let writable = |area: &Area| {
+        area.shared
+            && area.may_write
+            && matches!(&area.source, Source::File(other) if Arc::ptr_eq(other, inode))
+    };
+    let spaces = all_spaces();
+    spaces
+        .iter()
+        .any(|space| space.inner.lock().areas.iter().any(writable))
+}
+
 /// Whether an area's pages may leave memory.
 fn can_leave(area: &Area) -> bool {
     !area.locked

@@ -6,7 +6,7 @@ use super::file::{get, get_open};
 use crate::errno::{Errno, KResult};
 use crate::fs::lock::{self, Lock, Owner};
 use crate::fs::pipe::PipeEnd;
-use crate::fs::{File, OpenFlags};
+use crate::fs::{File, OpenFlags, seal};
 use crate::mm::user::{read_user, write_user};
 use crate::task;
 
@@ -28,6 +28,8 @@ const F_OFD_SETLKW: u32 = 38;
 const F_DUPFD_CLOEXEC: u32 = 1030;
 const F_SETPIPE_SZ: u32 = 1031;
 const F_GETPIPE_SZ: u32 = 1032;
+const F_ADD_SEALS: u32 = 1033;
+const F_GET_SEALS: u32 = 1034;
 const FD_CLOEXEC: usize = 1;
 
 /// `fcntl(2)`
@@ -75,6 +77,11 @@ pub fn sys_fcntl(fd: usize, cmd: usize, arg: usize) -> KResult<usize> {
         // Signal-driven input is not offered; programs may say who would get the signals.
         F_SETOWN | F_SETSIG => Ok(0),
         F_GETOWN | F_GETSIG => Ok(0),
+        F_ADD_SEALS => {
+            seal::add(&file, arg as u32)?;
+            Ok(0)
+        }
+        F_GET_SEALS => seal::get(&file).map(|seals| seals as usize),
         F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity()),
         F_SETPIPE_SZ => pipe_of(&file)?.pipe().set_capacity(arg as u32 as usize),
         _ => Err(Errno::EINVAL),

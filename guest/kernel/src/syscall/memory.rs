@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, KResult};
 use crate::fs::FileType;
+use crate::fs::seal::Seals;
 use crate::mm::layout::{PAGE, USER_END};
 use crate::mm::user;
 use crate::mm::{AddressSpace, Backing, Fixed, MapKind, Prot};
@@ -93,10 +94,14 @@ pub fn sys_mmap(
             }
             _ => return Err(Errno::ENODEV),
         }
+        let sealed = shared && file.inode().seals().is_some_and(Seals::forbid_mapping);
+        if sealed && prot.contains(Prot::WRITE) {
+            return Err(Errno::EPERM);
+        }
         Backing::File {
             inode: file.inode().clone(),
             offset: offset as u64,
-            writable: mode.writable(),
+            writable: mode.writable() && !sealed,
         }
     };
     map(addr, fixed, len, prot, MapKind { shared, backing }, flags)

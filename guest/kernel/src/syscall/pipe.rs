@@ -71,7 +71,7 @@ pub fn sys_memfd_create(name: usize, flags: usize) -> KResult<usize> {
     let mut name = b"memfd:".to_vec();
     name.extend_from_slice(&text);
     let who = perm::Who::current();
-    let inode = TmpFs::nameless(0o777, (who.uid, who.gid));
+    let inode = TmpFs::nameless(0o777, (who.uid, who.gid), flags & MFD_ALLOW_SEALING != 0);
     let dentry = Dentry::new_unnamed(inode.clone(), &name);
     let file = File::new(inode, Some(dentry), None, OpenFlags::RDWR);
     task::current_process().install_file(file, flags & MFD_CLOEXEC != 0)

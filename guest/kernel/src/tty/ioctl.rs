@@ -108,7 +108,10 @@ impl Tty {
             TIOCSPGRP => self.set_foreground(arg)?,
             TIOCGSID => {
                 check_asker()?;
-                write_user(arg, &self.session())?;
+                match self.session() {
+                    0 => return Err(Errno::ENOTTY),
+                    session => write_user(arg, &session)?,
+                }
             }
             TIOCSCTTY => self.become_controlling(arg)?,
             TIOCNOTTY => {

@@ -51,6 +51,7 @@ mod ptrace_memory;
 mod remap;
 mod rename;
 mod resource_limit;
+mod seal;
 mod session;
 mod signal;
 mod signal_queue;

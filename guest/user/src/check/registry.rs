@@ -54,6 +54,7 @@ areas!(
     remap,
     rename,
     resource_limit,
+    seal,
     session,
     signal,
     signal_queue,
