@@ -20,6 +20,11 @@ impl Inode for Anonymous {
         Metadata::synthetic(0, 1, FileType::Regular, 0o600)
     }
 
+    /// By way of `/proc/PID/fd`: there is nothing that a second description could be of.
+    fn open(&self, _flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
+        Err(Errno::ENXIO)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -10,6 +10,7 @@ use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use super::perm::Who;
 use super::{
     File, FileOps, FileType, Inode, Metadata, OpenFlags, PollEvents, PollTable, ReadBuf, Timespec,
     WriteBuf,
@@ -170,6 +171,7 @@ impl Drop for Ring {
 
 /// A pipe: what its two ends share.
 pub struct Pipe {
+    me: Weak<Pipe>,
     ring: Mutex<Ring>,
     /// Bytes in the ring, readable without its lock.
     filled: AtomicUsize,
@@ -188,8 +190,10 @@ pub struct Pipe {
 
 impl Pipe {
     fn new(meta: Metadata) -> KResult<Arc<Self>> {
-        Ok(Arc::new(Self {
-            ring: Mutex::new(Ring::new()?),
+        let ring = Ring::new()?;
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            ring: Mutex::new(ring),
             filled: AtomicUsize::new(0),
             readers: AtomicU32::new(0),
             writers: AtomicU32::new(0),
@@ -440,6 +444,13 @@ impl Inode for Pipe {
         FileType::Fifo
     }
 
+    /// Opened by way of `/proc/PID/fd`: one more end, as `flags` say. Nobody has to be waited for.
+    fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
+        let pipe = self.me.upgrade().ok_or(Errno::ENXIO)?;
+        let end = PipeEnd::new(pipe, flags.readable(), flags.writable());
+        Ok(Some(Box::new(end)))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -551,7 +562,10 @@ pub fn create(flags: OpenFlags) -> KResult<(Arc<File>, Arc<File>)> {
     let dev = *PIPE_DEV.call_once(super::mount::next_dev);
     let ino = u64::from(NEXT_INO.fetch_add(1, Ordering::Relaxed));
     let now = Timespec::now();
+    let who = Who::current();
     let pipe = Pipe::new(Metadata {
+        uid: who.uid,
+        gid: who.gid,
         atime: now,
         mtime: now,
         ctime: now,

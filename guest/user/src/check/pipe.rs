@@ -9,6 +9,8 @@ use crate::frame::thread::spawn;
 use libc::*;
 
 tests!(
+    pipe_is_opened_again_through_proc,
+    event_counter_cannot_be_opened_through_proc,
     bytes_come_out_in_order,
     read_from_a_pipe_without_writers_is_the_end,
     read_of_an_empty_nonblocking_pipe_is_eagain,
@@ -304,4 +306,34 @@ fn fifo_carries_bytes_between_processes() {
             .all(|(part, n)| part.iter().all(|byte| *byte == n))
     );
     assert_eq!(child.wait(), Exit::Code(0));
+}
+
+fn through_proc(fd: &Fd) -> std::ffi::CString {
+    std::ffi::CString::new(format!("/proc/self/fd/{}", fd.0)).unwrap()
+}
+
+fn pipe_is_opened_again_through_proc() {
+    let (reader, writer) = pipe(0);
+    let again = Fd::open(&through_proc(&reader), O_RDONLY);
+    let other = Fd::open(&through_proc(&writer), O_WRONLY);
+    other.write("hello").unwrap();
+    assert_eq!(again.read(10).unwrap(), b"hello");
+    drop(writer);
+    // There is still a writer, and then none.
+    let child = fork(|| {
+        ok!(SYS_close, other.0);
+        assert_eq!(again.read(10).unwrap(), b"");
+    });
+    wait_until_asleep(child.pid());
+    drop(other);
+    assert_eq!(child.wait(), Exit::Code(0));
+    // The reading end's name opens for writing, too.
+    let both = Fd::open(&through_proc(&reader), O_RDWR);
+    both.write("x").unwrap();
+    assert_eq!(reader.read(10).unwrap(), b"x");
+}
+
+fn event_counter_cannot_be_opened_through_proc() {
+    let counter = Fd::new(ok!(SYS_eventfd2, 0, 0));
+    fails!(ENXIO, SYS_open, &*through_proc(&counter), O_RDWR, 0);
 }
