@@ -106,6 +106,9 @@ pub trait Mmu: Send {
     /// The processor will not run any more in the thread that it has run in.
     fn leave_thread(&mut self) {}
 
+    /// The guest runs no more: its memory becomes what it would be without this mode, for a report.
+    fn ended(&mut self) {}
+
     /// The registers as the guest believes them to be, for reports; None if they cannot be had.
     fn registers(&self, vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)>;
 

@@ -195,8 +195,9 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
             return Ok(end::status_of(reason, &Stop::Asked, config.success));
         }
     }
-    let (stop, vcpu) = processor.join().map_err(|_| SessionError::Internal)?;
+    let (stop, mut vcpu) = processor.join().map_err(|_| SessionError::Internal)?;
     drop(raw);
+    vcpu.mmu.ended();
     Ending {
         reason,
         stop,

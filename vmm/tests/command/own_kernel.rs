@@ -57,6 +57,17 @@ fn triple_fault_is_reported_with_its_place() {
 }
 
 #[test]
+fn instruction_that_shadow_mode_does_not_know_is_shown_as_it_was() {
+    // iretd, which the mode replaces.
+    let kernel = kernel("own-unknown", &[0xcf]);
+    let ended = gnomon(&["test", "--mmu", "shadow", "--kernel", kernel.path()], b"");
+    assert_eq!(ended.status, 125);
+    for part in ["\"iretd\" (cf) at 0x200000", "  instruction  cf  iretd"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn kernel_past_its_time_is_stopped_with_its_place() {
     let ended = run("own-hang", &HANG, &["--timeout", "1"]);
     assert_eq!(ended.status, 124);

@@ -67,7 +67,7 @@ impl World {
         let mut run = Vec::new();
         loop {
             let page = entry & !(PAGE - 1);
-            self.restore(page);
+            self.restore(page, PAGE);
             self.tables.code_scanned(page);
             let sites = self.sites(base, entry);
             let next = Self::crosses(page, &sites)
@@ -170,14 +170,14 @@ impl World {
         let mut next = Some(gpa & !(PAGE - 1));
         while let Some(page) = next {
             next = self.tails.remove(&page);
-            self.restore(page);
+            self.restore(page, PAGE);
             self.tables.code_written(page);
         }
     }
 
-    /// Puts back what was replaced in a page.
-    fn restore(&mut self, page: u64) {
-        for (gpa, site) in self.patches.remove(page, PAGE) {
+    /// Puts back what was replaced in `len` bytes at `gpa`.
+    pub fn restore(&mut self, gpa: u64, len: u64) {
+        for (gpa, site) in self.patches.remove(gpa, len) {
             let mut now = [0];
             if self.ram.load(gpa, &mut now) && now == [TRAP] {
                 self.ram.store(gpa, &site.original[..1]);

@@ -246,6 +246,12 @@ impl Mmu for Shadow {
         }
     }
 
+    fn ended(&mut self) {
+        if let Some(engine) = self.engine.as_mut() {
+            engine.world.restore(0, u64::MAX);
+        }
+    }
+
     fn registers(&self, vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)> {
         let engine = self.engine.as_ref()?;
         let cpu = &engine.guest.cpu;
