@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::mode::Mode;
@@ -195,7 +195,6 @@ pub fn finish(mut command: Command, input: &[u8], timeout: Duration) -> io::Resu
         .stderr(Stdio::piped())
         .spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let deadline = Instant::now() + timeout;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // A program that has ended reads no more.
@@ -203,23 +202,32 @@ pub fn finish(mut command: Command, input: &[u8], timeout: Duration) -> io::Resu
         });
         let stdout = scope.spawn(move || read_all(stdout));
         let stderr = scope.spawn(move || read_all(stderr));
-        let end = loop {
-            if let Some(status) = child.try_wait()? {
-                break status.into();
-            }
-            if Instant::now() >= deadline {
-                child.kill()?;
-                child.wait()?;
-                break End::TimedOut;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
+        let end = wait(&mut child, timeout)?;
         Ok(Finished {
             end,
             stdout: stdout.join().unwrap_or_default(),
             stderr: stderr.join().unwrap_or_default(),
         })
     })
+}
+
+/// Wait for the end of `child`, and kill it after `timeout`.
+///
+/// # Errors
+/// As the host tells.
+pub fn wait(child: &mut Child, timeout: Duration) -> io::Result<End> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.into());
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(End::TimedOut);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// All that `pipe` gives.

@@ -8,12 +8,13 @@
 //! What QEMU cannot do: end a console's input (a script must say `exit`), and tell statuses of 128
 //! and more (its isa-debug-exit keeps 7 bits).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use crate::gnomon::{End, finish};
 use crate::scratch::Scratch;
 use crate::terminal::Terminal;
 
@@ -120,39 +121,12 @@ impl Qemu {
     /// # Errors
     /// QEMU cannot be started.
     pub fn run(&self, input: &[u8], timeout: Duration) -> io::Result<Finished> {
-        let stdout = self.files.path("stdout");
-        let mut child = self
-            .command("stream")
-            .stdin(Stdio::piped())
-            .stdout(File::create(&stdout)?)
-            .spawn()?;
-        let deadline = Instant::now() + timeout;
-        let mut stdin = child.stdin.take();
-        std::thread::scope(|scope| {
-            // Beside the wait: a guest that does not read must not keep its time from ending.
-            scope.spawn(|| {
-                if let Some(stdin) = &mut stdin {
-                    // A guest that has ended reads no more.
-                    let _ = stdin.write_all(input);
-                }
-            });
-            let status = loop {
-                if let Some(status) = child.try_wait()? {
-                    break Some(status);
-                }
-                if Instant::now() >= deadline {
-                    child.kill()?;
-                    child.wait()?;
-                    break None;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            };
-            Ok(Finished {
-                status: status.and_then(guest_status),
-                stdout: fs::read(&stdout)?,
-                stderr: fs::read(self.files.path("stderr")).unwrap_or_default(),
-                log: self.log(),
-            })
+        let finished = finish(self.command("stream"), input, timeout)?;
+        Ok(Finished {
+            status: guest_status(finished.end),
+            stdout: finished.stdout,
+            stderr: fs::read(self.files.path("stderr")).unwrap_or_default(),
+            log: self.log(),
         })
     }
 
@@ -218,26 +192,23 @@ impl Qemu {
 }
 
 /// init's status, from what isa-debug-exit makes of it: `(status << 1) | 1`.
-pub fn guest_status(status: ExitStatus) -> Option<i32> {
-    // QEMU's own errors end with 1 as well as a guest's status of 0: the log tells them apart.
-    status
-        .code()
-        .filter(|code| code % 2 == 1)
-        .map(|code| code >> 1)
+pub fn guest_status(end: End) -> Option<i32> {
+    match end {
+        // QEMU's own errors end with 1 as well as a guest's status of 0: the log tells them apart.
+        End::Status(code) if code % 2 == 1 => Some(code >> 1),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
     #[test]
     fn status_is_taken_apart() {
-        let status = |code| guest_status(ExitStatus::from_raw(code << 8));
-        assert_eq!(status(0xf), Some(7));
-        assert_eq!(status(1), Some(0));
-        assert_eq!(status(0), None);
-        assert_eq!(guest_status(ExitStatus::from_raw(9)), None);
+        assert_eq!(guest_status(End::Status(0xf)), Some(7));
+        assert_eq!(guest_status(End::Status(1)), Some(0));
+        assert_eq!(guest_status(End::Status(0)), None);
+        assert_eq!(guest_status(End::Signal(9)), None);
     }
 }

@@ -134,7 +134,7 @@ fn end_of_file_key_ends_the_machine() {
     terminal.send("\x04").unwrap();
     let status = terminal.wait(LONG).unwrap();
     assert_eq!(
-        gnomon_tests::qemu::guest_status(status),
+        gnomon_tests::qemu::guest_status(status.into()),
         Some(5),
         "the kernel logged:\n{}",
         qemu.log()

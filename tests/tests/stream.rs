@@ -1,10 +1,10 @@
 //! gnomon in a pipeline: statuses, standard streams, their ends.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gnomon_tests::gnomon::{End, Gnomon, finish, patience};
+use gnomon_tests::gnomon::{self, End, Gnomon, finish, patience};
 use gnomon_tests::in_every_mode;
 use gnomon_tests::mode::Mode;
 use gnomon_tests::random::Random;
@@ -194,17 +194,6 @@ fn late_input_is_waited_for(mode: Mode) {
 }
 
 /// Wait for the end, but not for ever.
-fn wait(child: &mut std::process::Child) -> End {
-    let deadline = std::time::Instant::now() + patience(LONG);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.into();
-        }
-        if std::time::Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return End::TimedOut;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+fn wait(child: &mut Child) -> End {
+    gnomon::wait(child, patience(LONG)).unwrap()
 }

@@ -1,7 +1,8 @@
 //! Built-in commands: what must run in the shell's own process, and what is so frequent that a
 //! process for it would be a waste.
 
-use super::{Flow, OPTIONS, Shell, Unwind, lexer, limits, parser};
+use super::options::OPTIONS;
+use super::{Flow, Shell, Unwind, directory, getopts, lexer, limits, parser};
 use crate::{cli, sys, tools};
 
 /// A built-in command.
@@ -39,7 +40,7 @@ const BUILTINS: &[Builtin] = &[
     special("break", |shell, args| {
         leave_loop(shell, args, Unwind::Break)
     }),
-    regular("cd", cd),
+    regular("cd", directory::cd),
     regular("command", command),
     special("continue", |shell, args| {
         leave_loop(shell, args, Unwind::Continue)
@@ -51,13 +52,13 @@ const BUILTINS: &[Builtin] = &[
     special("export", |shell, args| mark(shell, args, Mark::Export)),
     regular("false", |_, _| Ok(1)),
     regular("fg", |shell, args| Ok(shell.builtin_resume(args, true))),
-    regular("getopts", getopts),
+    regular("getopts", getopts::getopts),
     regular("hash", |_, _| Ok(0)),
     regular("jobs", |shell, args| Ok(shell.builtin_jobs(args))),
     regular("kill", kill),
     regular("local", local),
     regular("printf", |_, args| Ok(tools::printf::main(args))),
-    regular("pwd", pwd),
+    regular("pwd", directory::pwd),
     regular("read", Shell::builtin_read),
     special("readonly", |shell, args| mark(shell, args, Mark::Readonly)),
     special("return", r#return),
@@ -116,74 +117,6 @@ fn leave_loop(shell: &mut Shell, args: &[Vec<u8>], unwind: fn(u32) -> Unwind) ->
         return Ok(0);
     }
     Err(unwind(levels.min(shell.loops)))
-}
-
-fn cd(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
-    let args = match args.first() {
-        Some(option) if option == b"-P" || option == b"-L" || option == b"--" => &args[1..],
-        _ => args,
-    };
-    let (target, say) = match args.first() {
-        Some(dash) if dash == b"-" => (shell.variables.get(b"OLDPWD"), true),
-        Some(directory) => (Some(&directory[..]), false),
-        None => (shell.variables.get(b"HOME"), false),
-    };
-    let Some(target) = target.map(<[u8]>::to_vec) else {
-        shell.error(format_args!("cd: no directory"));
-        return Ok(2);
-    };
-    if let Err(error) = std::env::set_current_dir(cli::path(&target)) {
-        let error = cli::error_text(&error);
-        shell.error(format_args!(
-            "cd: can't cd to {}: {error}",
-            cli::show(&target)
-        ));
-        return Ok(2);
-    }
-    let old = shell.variables.get(b"PWD").unwrap_or_default().to_vec();
-    let new = logical_directory(&old, &target);
-    shell.set_variable(b"OLDPWD", &old)?;
-    shell.set_variable(b"PWD", &new)?;
-    if say { Ok(shell.print(&[new])) } else { Ok(0) }
-}
-
-/// The name of the directory that `target` leads to from `old`, symbolic links kept, if that is
-/// where we are; otherwise the true name.
-fn logical_directory(old: &[u8], target: &[u8]) -> Vec<u8> {
-    use std::os::unix::ffi::OsStringExt;
-    use std::os::unix::fs::MetadataExt;
-    let full = if target.starts_with(b"/") {
-        target.to_vec()
-    } else {
-        [old, b"/", target].concat()
-    };
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in full.split(|&b| b == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                parts.pop();
-            }
-            _ => parts.push(part),
-        }
-    }
-    let logical = [b"/", &parts.join(&b'/')[..]].concat();
-    let identity = |path: &[u8]| {
-        let metadata = cli::path(path).metadata().ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    if identity(&logical).is_some() && identity(&logical) == identity(b".") {
-        return logical;
-    }
-    std::env::current_dir().map_or(logical, |d| d.into_os_string().into_vec())
-}
-
-fn pwd(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
-    let logical = shell.variables.get(b"PWD").map(<[u8]>::to_vec);
-    match logical.filter(|_| args.first().is_none_or(|a| a != b"-P")) {
-        Some(directory) => Ok(shell.print(&[directory])),
-        None => Ok(tools::names::pwd(args)),
-    }
 }
 
 /// `command -v`, `command -V`; `command NAME` is dealt with where commands are run.
@@ -478,83 +411,4 @@ fn kill(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
         shell.wake_job(target);
     }
     Ok(status)
-}
-
-fn getopts(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
-    let [spec, name, rest @ ..] = args else {
-        return Err(shell.fatal(format_args!(
-            "getopts: usage: getopts optstring var [arg...]"
-        )));
-    };
-    let words = if rest.is_empty() {
-        shell.positional.clone()
-    } else {
-        rest.to_vec()
-    };
-    let index = shell
-        .variables
-        .get(b"OPTIND")
-        .and_then(cli::number::<usize>);
-    let mut index = index.unwrap_or(1).max(1);
-    let mut offset = shell.getopts_offset;
-    let (silent, spec) = match spec.strip_prefix(b":") {
-        Some(spec) => (true, spec),
-        None => (false, &spec[..]),
-    };
-    let _ = shell.variables.unset(b"OPTARG");
-    let word = words
-        .get(index - 1)
-        .filter(|w| offset > 0 || (w.len() > 1 && w[0] == b'-'));
-    let Some(word) = word.filter(|w| &w[..] != b"--") else {
-        if word.is_some() {
-            index += 1;
-        }
-        shell.set_variable(b"OPTIND", index.to_string().as_bytes())?;
-        shell.set_variable(name, b"?")?;
-        return Ok(1);
-    };
-    offset = offset.max(1);
-    let letter = word.get(offset).copied().unwrap_or(b'?');
-    offset += 1;
-    let place = spec.iter().position(|&s| s == letter && letter != b':');
-    let takes_value = place.is_some_and(|p| spec.get(p + 1) == Some(&b':'));
-    let at_end = offset >= word.len();
-    let mut result = vec![letter];
-    if takes_value {
-        let value = if at_end {
-            words.get(index).cloned()
-        } else {
-            Some(word[offset..].to_vec())
-        };
-        index += 1 + usize::from(at_end && value.is_some());
-        offset = 0;
-        match value {
-            Some(value) => shell.set_variable(b"OPTARG", &value)?,
-            None if silent => {
-                shell.set_variable(b"OPTARG", &[letter])?;
-                result = b":".to_vec();
-            }
-            None => {
-                shell.error(format_args!("No arg for -{} option", letter as char));
-                result = b"?".to_vec();
-            }
-        }
-    } else {
-        if at_end {
-            index += 1;
-            offset = 0;
-        }
-        if place.is_none() {
-            result = b"?".to_vec();
-            if silent {
-                shell.set_variable(b"OPTARG", &[letter])?;
-            } else {
-                shell.error(format_args!("Illegal option -{}", letter as char));
-            }
-        }
-    }
-    shell.set_variable(b"OPTIND", index.to_string().as_bytes())?;
-    shell.getopts_offset = offset;
-    shell.set_variable(name, &result)?;
-    Ok(0)
 }

@@ -444,7 +444,7 @@ impl Shell {
             return Ok(Vec::new());
         }
         let (reader, writer) = self.attempt(b"pipe", sys::pipe())?;
-        let child = self.fork(super::jobs::Role::Helper)?;
+        let child = self.fork(super::fork::Role::Helper)?;
         if child == 0 {
             sys::close(reader);
             let _ = sys::dup2(writer, 1);

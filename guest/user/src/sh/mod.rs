@@ -4,25 +4,34 @@
 //!
 //! The way of a program through the modules: [`lexer`] and [`parser`] make the tree of [`ast`],
 //! [`exec`] walks it, [`expand`] (with [`arith`] and [`pattern`]) turns words into arguments,
-//! [`redirect`] and [`jobs`] arrange descriptors and processes, [`builtins`] are what runs in the
-//! shell itself. Errors that end a command, or the shell, travel as [`Unwind`].
+//! [`simple`] and [`run`] make commands of them, [`redirect`], [`fork`] and [`wait`] arrange
+//! descriptors and processes, [`builtins`] are what runs in the shell itself. Errors that end a
+//! command, or the shell, travel as [`Unwind`].
 
 mod arith;
 mod ast;
 mod builtins;
+mod compound;
+mod directory;
+mod dollar;
 mod edit;
 mod exec;
 mod expand;
+mod fork;
+mod getopts;
 mod jobs;
 mod lexer;
 mod limits;
+mod options;
 mod parser;
 pub mod pattern;
 mod read;
 mod redirect;
 mod run;
+mod simple;
 mod trap;
 mod vars;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,63 +62,9 @@ pub enum Unwind {
 /// An exit status, or why there is none.
 pub type Flow = Result<i32, Unwind>;
 
-/// The options of `set`.
-#[derive(Default)]
-pub struct Options {
-    /// `-a`: export what is assigned.
-    pub allexport: bool,
-    /// `-e`: end when a command fails.
-    pub errexit: bool,
-    /// `-f`: no pathname expansion.
-    pub noglob: bool,
-    /// `-n`: read commands but do not run them.
-    pub noexec: bool,
-    /// `-u`: unset parameters are errors.
-    pub nounset: bool,
-    /// `-v`: show commands as they are read.
-    pub verbose: bool,
-    /// `-x`: show commands as they are run.
-    pub xtrace: bool,
-    /// `-C`: `>` does not overwrite.
-    pub noclobber: bool,
-    /// `-m`: job control.
-    pub monitor: bool,
-}
-
-/// Letters and long names of [`Options`].
-pub const OPTIONS: &[(u8, &str)] = &[
-    (b'a', "allexport"),
-    (b'e', "errexit"),
-    (b'f', "noglob"),
-    (b'm', "monitor"),
-    (b'n', "noexec"),
-    (b'u', "nounset"),
-    (b'v', "verbose"),
-    (b'x', "xtrace"),
-    (b'C', "noclobber"),
-];
-
-impl Options {
-    /// The switch of that letter.
-    pub fn switch(&mut self, letter: u8) -> Option<&mut bool> {
-        Some(match letter {
-            b'a' => &mut self.allexport,
-            b'e' => &mut self.errexit,
-            b'f' => &mut self.noglob,
-            b'm' => &mut self.monitor,
-            b'n' => &mut self.noexec,
-            b'u' => &mut self.nounset,
-            b'v' => &mut self.verbose,
-            b'x' => &mut self.xtrace,
-            b'C' => &mut self.noclobber,
-            _ => return None,
-        })
-    }
-}
-
 /// The state of a shell.
 pub struct Shell {
-    options: Options,
+    options: options::Options,
     variables: vars::Variables,
     functions: BTreeMap<Vec<u8>, Rc<ast::Command>>,
     traps: trap::Traps,
@@ -199,7 +154,7 @@ impl Shell {
             let _ = variables.set(b"PWD", directory.as_os_str().as_bytes());
         }
         Shell {
-            options: Options::default(),
+            options: options::Options::default(),
             variables,
             functions: BTreeMap::new(),
             traps: trap::Traps::default(),
@@ -484,40 +439,6 @@ impl Shell {
             self.getopts_offset = 0;
         }
         Ok(())
-    }
-
-    /// `$-`.
-    fn option_letters(&self) -> Vec<u8> {
-        let o = &self.options;
-        let states = [
-            (o.allexport, b'a'),
-            (o.errexit, b'e'),
-            (o.noglob, b'f'),
-            (self.interactive, b'i'),
-            (o.monitor, b'm'),
-            (o.nounset, b'u'),
-            (o.verbose, b'v'),
-            (o.xtrace, b'x'),
-            (o.noclobber, b'C'),
-        ];
-        states
-            .iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, letter)| *letter)
-            .collect()
-    }
-
-    /// `set -o NAME`; false if there is no such option, which has been said.
-    pub fn set_long_option(&mut self, name: &[u8], on: bool) -> bool {
-        let known = OPTIONS.iter().find(|(_, long)| long.as_bytes() == name);
-        if let Some(&(letter, _)) = known
-            && let Some(switch) = self.options.switch(letter)
-        {
-            *switch = on;
-            return true;
-        }
-        self.error(format_args!("set: Illegal option -o {}", cli::show(name)));
-        false
     }
 
     /// Output of a built-in: to descriptor 1, at once.

@@ -11,7 +11,8 @@ pub const RESERVED: &[&str] = &[
     "until", "while",
 ];
 
-struct Parser<'l, 's> {
+/// Takes tokens from a lexer and makes commands of them.
+pub struct Parser<'l, 's> {
     lexer: &'l mut Lexer<'s>,
     peeked: Option<Token>,
     /// Where the peeked token starts, and where the token before it ended.
@@ -65,7 +66,7 @@ pub fn substitution(lexer: &mut Lexer<'_>) -> Result<List> {
 }
 
 /// The text of a word that is nothing but unquoted text.
-fn bare(word: &Word) -> Option<&[u8]> {
+pub fn bare(word: &Word) -> Option<&[u8]> {
     match &word[..] {
         [Part::Text(text)] => Some(text),
         _ => None,
@@ -83,7 +84,8 @@ impl<'l, 's> Parser<'l, 's> {
         }
     }
 
-    fn peek(&mut self) -> Result<&Token> {
+    /// The next token.
+    pub fn peek(&mut self) -> Result<&Token> {
         if self.peeked.is_none() {
             self.last_end = self.lexer.position;
             let token = self.lexer.token()?;
@@ -93,22 +95,26 @@ impl<'l, 's> Parser<'l, 's> {
         Ok(self.peeked.as_ref().unwrap_or(&Token::End))
     }
 
-    fn take(&mut self) -> Result<Token> {
+    /// The next token, taken.
+    pub fn take(&mut self) -> Result<Token> {
         self.peek()?;
         let token = self.peeked.take().unwrap_or(Token::End);
         self.last_end = self.lexer.position;
         Ok(token)
     }
 
-    fn skip(&mut self) -> Result<()> {
+    /// Goes past the next token.
+    pub fn skip(&mut self) -> Result<()> {
         self.take().map(drop)
     }
 
-    fn at_operator(&mut self, operator: &str) -> Result<bool> {
+    /// Whether the next token is that operator.
+    pub fn at_operator(&mut self, operator: &str) -> Result<bool> {
         Ok(matches!(self.peek()?, Token::Operator(o) if *o == operator))
     }
 
-    fn at_word(&mut self, text: &str) -> Result<bool> {
+    /// Whether the next token is that word, without quotes.
+    pub fn at_word(&mut self, text: &str) -> Result<bool> {
         Ok(matches!(self.peek()?, Token::Word(w) if bare(w) == Some(text.as_bytes())))
     }
 
@@ -122,7 +128,7 @@ impl<'l, 's> Parser<'l, 's> {
     }
 
     /// The error for the token at hand.
-    fn unexpected(&mut self) -> SyntaxError {
+    pub fn unexpected(&mut self) -> SyntaxError {
         let name = match self.peek() {
             Err(error) => return error,
             Ok(Token::End) => return SyntaxError::Incomplete("unexpected end of file"),
@@ -137,7 +143,8 @@ impl<'l, 's> Parser<'l, 's> {
         SyntaxError::Wrong(format!("{name} unexpected"))
     }
 
-    fn expect_operator(&mut self, operator: &str) -> Result<()> {
+    /// Goes past that operator.
+    pub fn expect_operator(&mut self, operator: &str) -> Result<()> {
         if self.at_operator(operator)? {
             self.skip()
         } else {
@@ -145,7 +152,8 @@ impl<'l, 's> Parser<'l, 's> {
         }
     }
 
-    fn expect_word(&mut self, text: &str) -> Result<()> {
+    /// Goes past that word.
+    pub fn expect_word(&mut self, text: &str) -> Result<()> {
         if self.at_word(text)? {
             self.skip()
         } else {
@@ -153,7 +161,8 @@ impl<'l, 's> Parser<'l, 's> {
         }
     }
 
-    fn newlines(&mut self) -> Result<()> {
+    /// Goes past the ends of lines.
+    pub fn newlines(&mut self) -> Result<()> {
         while matches!(self.peek()?, Token::Newline) {
             self.skip()?;
         }
@@ -161,7 +170,7 @@ impl<'l, 's> Parser<'l, 's> {
     }
 
     /// A list within a compound command: up to a token that ends it.
-    fn list(&mut self) -> Result<List> {
+    pub fn list(&mut self) -> Result<List> {
         let mut items = Vec::new();
         loop {
             self.newlines()?;
@@ -194,7 +203,7 @@ impl<'l, 's> Parser<'l, 's> {
     }
 
     /// A list that must not be empty.
-    fn commands(&mut self) -> Result<List> {
+    pub fn commands(&mut self) -> Result<List> {
         let list = self.list()?;
         if list.items.is_empty() {
             return Err(self.unexpected());
@@ -286,138 +295,6 @@ impl<'l, 's> Parser<'l, 's> {
             redirects,
             line,
         })
-    }
-
-    /// A command that a reserved word starts.
-    fn compound(&mut self) -> Result<Kind> {
-        if self.at_word("{")? {
-            self.skip()?;
-            let list = self.commands()?;
-            self.expect_word("}")?;
-            Ok(Kind::Group(list))
-        } else if self.at_word("if")? {
-            self.conditional()
-        } else if self.at_word("while")? || self.at_word("until")? {
-            let until = self.at_word("until")?;
-            self.skip()?;
-            let condition = self.commands()?;
-            let body = self.do_group()?;
-            Ok(Kind::Loop {
-                until,
-                condition,
-                body,
-            })
-        } else if self.at_word("for")? {
-            self.for_loop()
-        } else if self.at_word("case")? {
-            self.case()
-        } else {
-            Err(self.unexpected())
-        }
-    }
-
-    fn do_group(&mut self) -> Result<List> {
-        self.newlines()?;
-        self.expect_word("do")?;
-        let body = self.commands()?;
-        self.expect_word("done")?;
-        Ok(body)
-    }
-
-    fn conditional(&mut self) -> Result<Kind> {
-        self.skip()?;
-        let mut branches = Vec::new();
-        let mut otherwise = None;
-        loop {
-            let condition = self.commands()?;
-            self.expect_word("then")?;
-            branches.push((condition, self.commands()?));
-            if self.at_word("elif")? {
-                self.skip()?;
-                continue;
-            }
-            if self.at_word("else")? {
-                self.skip()?;
-                otherwise = Some(self.commands()?);
-            }
-            self.expect_word("fi")?;
-            return Ok(Kind::If {
-                branches,
-                otherwise,
-            });
-        }
-    }
-
-    fn for_loop(&mut self) -> Result<Kind> {
-        self.skip()?;
-        let name = match self.peek()? {
-            Token::Word(word) if bare(word).is_some_and(is_name) => bare(word).unwrap_or_default(),
-            _ => return Err(SyntaxError::Wrong("bad for loop variable".into())),
-        }
-        .to_vec();
-        self.skip()?;
-        self.newlines()?;
-        let mut words = None;
-        if self.at_word("in")? {
-            self.skip()?;
-            let mut list = Vec::new();
-            while matches!(self.peek()?, Token::Word(_)) {
-                if let Token::Word(word) = self.take()? {
-                    list.push(word);
-                }
-            }
-            words = Some(list);
-            if !matches!(self.peek()?, Token::Newline) {
-                self.expect_operator(";")?;
-            }
-        } else if self.at_operator(";")? {
-            self.skip()?;
-        }
-        let body = self.do_group()?;
-        Ok(Kind::For { name, words, body })
-    }
-
-    fn case(&mut self) -> Result<Kind> {
-        self.skip()?;
-        let Token::Word(word) = self.take()? else {
-            return Err(SyntaxError::Wrong("case needs a word".into()));
-        };
-        self.newlines()?;
-        self.expect_word("in")?;
-        let mut arms = Vec::new();
-        loop {
-            self.newlines()?;
-            if self.at_word("esac")? {
-                self.skip()?;
-                return Ok(Kind::Case { word, arms });
-            }
-            if self.at_operator("(")? {
-                self.skip()?;
-            }
-            let mut patterns = Vec::new();
-            loop {
-                match self.peek()? {
-                    Token::Word(_) => {
-                        if let Token::Word(pattern) = self.take()? {
-                            patterns.push(pattern);
-                        }
-                    }
-                    _ => return Err(self.unexpected()),
-                }
-                if !self.at_operator("|")? {
-                    break;
-                }
-                self.skip()?;
-            }
-            self.expect_operator(")")?;
-            let body = self.list()?;
-            arms.push((patterns, body));
-            if self.at_operator(";;")? {
-                self.skip()?;
-            } else if !self.at_word("esac")? {
-                return Err(self.unexpected());
-            }
-        }
     }
 
     /// A simple command or a function definition.

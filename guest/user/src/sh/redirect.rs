@@ -3,7 +3,7 @@
 use std::io;
 
 use super::ast::{Redirect, Target};
-use super::{Shell, Unwind, jobs};
+use super::{Shell, Unwind, fork};
 use crate::{cli, sys};
 
 /// What descriptors were before they were redirected.
@@ -164,7 +164,7 @@ impl Shell {
         if text.len() <= PIPE_HOLDS {
             // Fits, and the reader is open: cannot fail.
             let _ = sys::write_all(writer, text);
-        } else if self.fork(jobs::Role::Helper)? == 0 {
+        } else if self.fork(fork::Role::Helper)? == 0 {
             sys::close(reader);
             let _ = sys::set_signal(libc::SIGPIPE, sys::Disposition::Default);
             let _ = sys::write_all(writer, text);

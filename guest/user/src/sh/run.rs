@@ -3,7 +3,7 @@
 use std::io;
 
 use super::ast::Redirect;
-use super::jobs::Role;
+use super::fork::Role;
 use super::redirect::Saved;
 use super::{Flow, Shell};
 use crate::program::{self, Program, SpawnError};

@@ -1,8 +1,8 @@
 //! The value of an argument as text, by its kind.
 
 use crate::flags::{self, Names};
+use crate::kind::Arg;
 use crate::structs::{self, Fields};
-use crate::table::Arg;
 use crate::text::quote;
 use crate::tracee::Tracee;
 use crate::{signal, socket};

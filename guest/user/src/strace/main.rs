@@ -10,6 +10,7 @@
 //! | `tracer` | starts, attaches and follows; one step a stop |
 //! | `tracee` | ptrace requests, the memory of the traced program |
 //! | `table`, `other` | every system call: name and kinds of arguments |
+//! | `kind` | the kinds |
 //! | `argument` | a kind and a value become text |
 //! | `flags`, `errno`, `signal`, `structs`, `socket`, `text` | what values and structures look like |
 //! | `output`, `summary` | lines; the table of `-c` |
@@ -20,6 +21,7 @@
 mod argument;
 mod errno;
 mod flags;
+mod kind;
 mod options;
 mod other;
 mod output;

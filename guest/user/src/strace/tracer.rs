@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::argument::{self, Context};
+use crate::kind::Arg;
 use crate::options::Options;
 use crate::output::Output;
 use crate::summary::Summary;
-use crate::table::{self, Arg, Call, Ret};
+use crate::table::{self, Call, Ret};
 use crate::tracee::{CallStop, Tracee};
 use crate::{errno, signal, structs};
 
