@@ -34,6 +34,13 @@ pub fn warn(message: fmt::Arguments<'_>) {
     let _ = sys::write_all(2, text.as_bytes());
 }
 
+/// One line on stdout about what has been done (`-v`); the status.
+pub fn tell(message: fmt::Arguments<'_>) -> i32 {
+    let mut out = Out::stdout();
+    out.line(message.to_string().as_bytes());
+    out.finish()
+}
+
 /// Says what failed with `subject`, as the C library words it.
 pub fn warn_error(subject: &[u8], error: &io::Error) {
     warn(format_args!("{}: {}", show(subject), error_text(error)));

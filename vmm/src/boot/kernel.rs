@@ -1,6 +1,6 @@
 //! Reading a kernel: what kind it is, whether it fits, and its symbols for reports.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::ops::Range;
 use std::path::Path;
 
@@ -72,6 +72,17 @@ impl Kernel<'static> {
     }
 }
 
+/// All of the file `path`, which must have an end: a device may have none, and a FIFO waits.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other(
+            "it is no regular file; name a kernel in ELF",
+        ));
+    }
+    std::fs::read(path)
+}
+
 impl<'a> Kernel<'a> {
     /// A kernel that is in memory already.
     pub fn from_bytes(name: &str, bytes: &'a [u8]) -> Self {
@@ -95,7 +106,7 @@ impl<'a> Kernel<'a> {
     /// The file cannot be read.
     pub fn read(path: &Path) -> Result<Self, BootError> {
         let name = path.display().to_string();
-        match std::fs::read(path) {
+        match read_file(path) {
             Ok(bytes) => Ok(Self {
                 name,
                 bytes: bytes.into(),

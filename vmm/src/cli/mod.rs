@@ -47,29 +47,42 @@ enum Command {
 
 /// Run the command line `args`, the first of which is the program's name; the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
+    let result = match Cli::try_parse_from(args) {
+        Ok(cli) => run(cli.command),
+        Err(error) => Ok(usage(&error)),
     };
-    let result = match cli.command {
-        Command::Run(args) => run::run(*args),
-        #[cfg(feature = "builtin")]
-        Command::Test(args) => test::run(*args),
-        #[cfg(feature = "builtin")]
-        Command::Compare(args) => compare::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-    };
+    let result = result.and_then(|status| match tell::lost() {
+        Some(what) => Err(what.to_owned()),
+        None => Ok(status),
+    });
     result.unwrap_or_else(|message| {
         tell::err(format_args!("gnomon: {message}\n"));
         FAILED
     })
 }
 
+fn run(command: Command) -> Result<u8, String> {
+    match command {
+        Command::Run(args) => run::run(*args),
+        #[cfg(feature = "builtin")]
+        Command::Test(args) => test::run(*args),
+        #[cfg(feature = "builtin")]
+        Command::Compare(args) => compare::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    }
+}
+
+/// The value of `--mem`.
+fn mebibytes(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "give a whole number of MiB, such as 128".into())
+}
+
 /// Help goes to standard output; a mistake is said in one line.
 fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
+            tell::note(error.print());
             0
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -23,11 +23,16 @@ pub struct Args {
     shadow_policy: Policy,
 
     /// Number of virtual processors
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        allow_negative_numbers = true
+    )]
     cpus: u64,
 
     /// Memory of the guest, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = super::mebibytes, allow_negative_numbers = true)]
     mem: u64,
 
     /// Boot this kernel, an ELF file, instead of the one that is built in
@@ -104,6 +109,9 @@ impl FromStr for FileSpec {
             Some((host, guest)) if guest.starts_with('/') => (host, Some(guest.to_owned())),
             _ => (text, None),
         };
+        if host.is_empty() {
+            return Err("no file given".into());
+        }
         let host = PathBuf::from(host);
         let guest = match guest {
             Some(guest) => guest,
@@ -180,5 +188,6 @@ mod tests {
     #[test]
     fn file_without_a_name_is_refused() {
         assert!("..".parse::<FileSpec>().is_err());
+        assert!(":/bin/x".parse::<FileSpec>().is_err());
     }
 }

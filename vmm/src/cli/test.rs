@@ -70,7 +70,7 @@ pub struct Args {
     program: Option<PathBuf>,
 
     /// Memory of the guest, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = super::mebibytes, allow_negative_numbers = true)]
     mem: u64,
 
     /// Add this to the kernel's command line

@@ -156,7 +156,6 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
     if config.cpus != 1 {
         return Err(SessionError::Cpus(config.cpus));
     }
-    let signals = Signals::block().map_err(os("cannot take signals"))?;
     let console = Console::detect();
     let Assembled {
         vcpu,
@@ -166,6 +165,8 @@ pub fn run(config: Config, started: Instant) -> Result<u8, SessionError> {
         input,
         log,
     } = assemble(&config, console)?;
+    // Until here a signal ends gnomon as any program: the opening of a FIFO may wait for ever.
+    let signals = Signals::block().map_err(os("cannot take signals"))?;
 
     let control = Arc::clone(&vcpu.control);
     let wakers = Arc::new(Wakers::new().map_err(os("cannot make events"))?);

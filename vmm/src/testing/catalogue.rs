@@ -74,6 +74,12 @@ impl Filter {
     /// # Errors
     /// There are none.
     pub fn select(&self, tests: Vec<Test>) -> Result<Vec<Test>, String> {
+        if tests.is_empty() {
+            return Err(
+                "the program names no tests: it must, a line each, when it is called with --list"
+                    .into(),
+            );
+        }
         let wanted: Vec<_> = tests
             .into_iter()
             .filter(|test| self.wants(&test.name))

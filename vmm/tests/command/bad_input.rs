@@ -1,5 +1,7 @@
 //! What is wrong in a command line or a file is said in one line, with status 125.
 
+use std::os::unix::process::ExitStatusExt;
+
 use crate::common::{Scratch, elf, gnomon, kernel};
 
 /// `cli; hlt`.
@@ -39,8 +41,11 @@ fn memory_beyond_64_bits() {
 
 #[test]
 fn memory_that_is_no_number() {
-    let line = complaint(&["run", "--mem", "lots"]);
-    assert!(line.contains("'lots'") && line.contains("--mem"), "{line}");
+    for text in ["lots", "128M", "", "-1", "1.5", "99999999999999999999"] {
+        let line = complaint(&["run", "--mem", text]);
+        let named = line.contains(&format!("'{text}'")) && line.contains("--mem");
+        assert!(named && line.contains("MiB"), "{line}");
+    }
 }
 
 #[test]
@@ -51,6 +56,60 @@ fn no_processor() {
 #[test]
 fn thousand_processors() {
     assert!(complaint(&["run", "--cpus", "1000"]).starts_with("gnomon: --cpus 1000:"));
+}
+
+#[test]
+fn negative_number_of_processors() {
+    let line = complaint(&["run", "--cpus", "-1"]);
+    assert!(line.contains("'-1'") && line.contains("--cpus"), "{line}");
+}
+
+/// What is written to a full disk is lost, and that is said.
+#[test]
+fn full_standard_output() {
+    for args in [&["doctor"][..], &["--help"], &["compare", "--list"]] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_gnomon"))
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{args:?}: {said}");
+        assert!(said.starts_with("gnomon: standard output: "), "{said}");
+    }
+}
+
+/// A FIFO that nobody reads is waited for, and a signal ends the wait.
+#[test]
+fn fifo_that_nobody_reads_can_be_interrupted() {
+    let kernel = kernel("fifo", HALT);
+    let fifo = Scratch::new("fifo", b"");
+    std::fs::remove_file(fifo.path()).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(fifo.path())
+        .status();
+    assert!(made.unwrap().success());
+    let mut gnomon = std::process::Command::new(env!("CARGO_BIN_EXE_gnomon"))
+        .args(["run", "--kernel", kernel.path(), "--console", fifo.path()])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(gnomon.try_wait().unwrap().is_none(), "it does not wait");
+    // SAFETY: a plain system call on a child that has not been waited for.
+    unsafe { libc::kill(gnomon.id() as i32, libc::SIGTERM) };
+    for _ in 0..200 {
+        if let Some(status) = gnomon.try_wait().unwrap() {
+            assert_eq!(status.signal(), Some(libc::SIGTERM));
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    gnomon.kill().unwrap();
+    panic!("SIGTERM did not end it");
 }
 
 #[test]
@@ -81,6 +140,16 @@ fn missing_kernel() {
 fn directory_as_kernel() {
     let line = complaint(&["run", "--kernel", "/"]);
     assert!(line.starts_with("gnomon: --kernel /: "), "{line}");
+}
+
+/// A device has no end, and would fill the host's memory.
+#[test]
+fn device_as_kernel() {
+    let line = complaint(&["run", "--kernel", "/dev/zero"]);
+    assert!(
+        line.starts_with("gnomon: --kernel /dev/zero: ") && line.contains("regular file"),
+        "{line}"
+    );
 }
 
 #[test]

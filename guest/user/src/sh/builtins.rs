@@ -317,7 +317,7 @@ fn set(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
         for &letter in &arg[1..] {
             if letter == b'o' {
                 let Some(name) = args.next() else {
-                    return Ok(show_options(shell));
+                    return Ok(show_options(shell, on));
                 };
                 if !shell.set_long_option(name, on) {
                     return Err(Unwind::Fatal(2));
@@ -343,12 +343,21 @@ fn set(shell: &mut Shell, args: &[Vec<u8>]) -> Flow {
     Ok(0)
 }
 
-fn show_options(shell: &mut Shell) -> i32 {
-    let mut lines = vec![b"Current option settings".to_vec()];
+/// `set -o`: for people; `set +o`: as commands that set them so.
+fn show_options(shell: &mut Shell, table: bool) -> i32 {
+    let mut lines = Vec::new();
+    if table {
+        lines.push(b"Current option settings".to_vec());
+    }
     for &(letter, name) in OPTIONS {
         let on = shell.options.switch(letter).is_some_and(|s| *s);
-        let state = if on { "on" } else { "off" };
-        lines.push(format!("{name:<16}{state}").into_bytes());
+        let line = match (table, on) {
+            (true, true) => format!("{name:<16}on"),
+            (true, false) => format!("{name:<16}off"),
+            (false, true) => format!("set -o {name}"),
+            (false, false) => format!("set +o {name}"),
+        };
+        lines.push(line.into_bytes());
     }
     shell.print(&lines)
 }

@@ -233,9 +233,15 @@ impl Shell {
         status
     }
 
-    /// Waits for a job to end; `Err(signal)` if a trapped signal came first.
+    /// Waits for a job to end; `Err(signal)` if a trapped signal came first, or meanwhile.
     fn wait_background(&mut self, number: usize) -> Result<i32, i32> {
+        let mut waited = false;
         loop {
+            // Whoever sends a signal and ends may have ended before the signal is seen here.
+            match self.first_caught() {
+                Some(signal) if waited && signal != libc::SIGCHLD => return Err(signal),
+                _ => waited = true,
+            }
             match self.jobs.get(number).map(Job::state) {
                 None => return Ok(127),
                 Some(State::Running) => {}

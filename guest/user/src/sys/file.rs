@@ -83,6 +83,13 @@ pub fn seek_by(fd: i32, distance: i64) -> io::Result<u64> {
     u64::try_from(offset).map_err(|_| io::Error::last_os_error())
 }
 
+/// Gives a file that length.
+pub fn truncate(fd: i32, length: u64) -> io::Result<()> {
+    let length = i64::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    // SAFETY: no preconditions.
+    check(unsafe { libc::ftruncate(fd, length) }).map(drop)
+}
+
 /// Whether the file may be accessed in the given manner (`libc::R_OK` …).
 pub fn access(path: &[u8], how: i32) -> bool {
     let path = c_string(path);

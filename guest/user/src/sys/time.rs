@@ -31,6 +31,25 @@ pub fn broken_down(seconds: i64, utc: bool) -> libc::tm {
     }
 }
 
+/// Seconds since 1970 of year, month, day, hour, minute and second: local (by `TZ`) or UTC.
+pub fn seconds_of(fields: [i32; 6], utc: bool) -> Option<i64> {
+    let [year, month, day, hour, minute, second] = fields;
+    // SAFETY: all-zero bytes are a valid tm, and both functions read the one that they are given.
+    unsafe {
+        let mut time: libc::tm = std::mem::zeroed();
+        time.tm_year = year.checked_sub(1900)?;
+        (time.tm_mon, time.tm_mday) = (month - 1, day);
+        (time.tm_hour, time.tm_min, time.tm_sec) = (hour, minute, second);
+        time.tm_isdst = -1;
+        let seconds = if utc {
+            libc::timegm(&mut time)
+        } else {
+            libc::mktime(&mut time)
+        };
+        Some(seconds)
+    }
+}
+
 /// Broken-down time by a format of `strftime`.
 pub fn format_time(format: &[u8], time: &libc::tm) -> Vec<u8> {
     // A result may be empty by right; the mark tells that from one that does not fit.

@@ -1,4 +1,4 @@
-//! `cp [-afipPrR] SOURCE… TARGET` and `mv [-fin] SOURCE… TARGET`.
+//! `cp [-adfiHLnpPrRTuv] SOURCE… TARGET` and `mv [-finTuv] SOURCE… TARGET`.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -26,9 +26,11 @@ pub fn cp(args: &[Vec<u8>]) -> i32 {
             None => recursive,
         },
         force: options.has(b'f'),
+        verbose: options.has(b'v'),
     };
     to_targets(&options, |source, target| {
-        if options.has(b'n') && cli::path(target).exists() || !agreed(&options, target) {
+        let kept = options.has(b'n') && cli::path(target).exists();
+        if kept || is_current(&options, source, target) || !agreed(&options, target) {
             return 0;
         }
         let followed = !how.keep_links;
@@ -44,10 +46,18 @@ pub fn mv(args: &[Vec<u8>]) -> i32 {
     };
     to_targets(&options, |source, target| {
         let exists = cli::path(target).symlink_metadata().is_ok();
-        if exists && options.last_of(b"fn") == Some(b'n') || !agreed(&options, target) {
+        let kept = exists && options.last_of(b"fn") == Some(b'n');
+        if kept || is_current(&options, source, target) {
+            return 0;
+        }
+        if exists && is_same(source, target) {
+            return say_same(source, target);
+        }
+        if !agreed(&options, target) {
             return 0;
         }
         match fs::rename(cli::path(source), cli::path(target)) {
+            Ok(()) if options.has(b'v') => say_done("renamed ", source, target),
             Ok(()) => 0,
             Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
                 let how = How {
@@ -55,9 +65,10 @@ pub fn mv(args: &[Vec<u8>]) -> i32 {
                     preserve: true,
                     keep_links: true,
                     force: true,
+                    verbose: options.has(b'v'),
                 };
                 match copy(source, target, &how, false) {
-                    0 => remove::tree(source),
+                    0 => remove::tree(source, how.verbose),
                     status => status,
                 }
             }
@@ -79,6 +90,33 @@ fn agreed(options: &Options, target: &[u8]) -> bool {
     options.last_of(b"fin") != Some(b'i')
         || cli::path(target).symlink_metadata().is_err()
         || remove::ask(&format!("overwrite '{}'? ", cli::show(target)))
+}
+
+/// Whether `-u` spares the target: it is as new as the source, or newer.
+fn is_current(options: &Options, source: &[u8], target: &[u8]) -> bool {
+    let modified = |name: &[u8]| cli::path(name).metadata().and_then(|m| m.modified()).ok();
+    options.has(b'u')
+        && modified(target).is_some_and(|target| modified(source).is_some_and(|s| s <= target))
+}
+
+/// Whether both are one name of one file. Two names of one file are not.
+fn is_same(source: &[u8], target: &[u8]) -> bool {
+    let place = |name: &[u8]| {
+        let parent = fs::canonicalize(cli::path(names::parent(name))).ok()?;
+        Some(parent.join(cli::path(names::last_component(name))))
+    };
+    place(source).is_some() && place(source) == place(target)
+}
+
+fn say_same(source: &[u8], target: &[u8]) -> i32 {
+    let (source, target) = (cli::show(source), cli::show(target));
+    cli::warn(format_args!("{source} and {target} are the same file"));
+    1
+}
+
+fn say_done(what: &str, source: &[u8], target: &[u8]) -> i32 {
+    let (source, target) = (cli::show(source), cli::show(target));
+    cli::tell(format_args!("{what}'{source}' -> '{target}'"))
 }
 
 /// Calls `action` with every source and where it goes: into the last operand if that is a
@@ -113,6 +151,7 @@ struct How {
     preserve: bool,
     keep_links: bool,
     force: bool,
+    verbose: bool,
 }
 
 /// Copies `source` to `target`; says what fails.
@@ -135,12 +174,7 @@ fn copy(source: &[u8], target: &[u8], how: &How, follow: bool) -> i32 {
     }
     let existing = fs::metadata(cli::path(target));
     if existing.is_ok_and(|e| e.dev() == metadata.dev() && e.ino() == metadata.ino()) {
-        cli::warn(format_args!(
-            "{} and {} are the same file",
-            cli::show(source),
-            cli::show(target)
-        ));
-        return 1;
+        return say_same(source, target);
     }
     let kind = metadata.file_type();
     let result = if kind.is_symlink() {
@@ -156,6 +190,7 @@ fn copy(source: &[u8], target: &[u8], how: &How, follow: bool) -> i32 {
         false => Ok(()),
     });
     match preserved {
+        Ok(()) if how.verbose => say_done("", source, target),
         Ok(()) => 0,
         Err(error) => {
             cli::warn_error(target, &error);
@@ -176,6 +211,9 @@ fn copy_directory(source: &[u8], target: &[u8], how: &How, metadata: &Metadata) 
     let names = names::entries(source).and_then(|names| {
         if !cli::path(target).is_dir() {
             fs::create_dir(cli::path(target))?;
+            if how.verbose {
+                status |= say_done("", source, target);
+            }
         }
         let inside = fs::canonicalize(cli::path(target))?;
         if inside.starts_with(fs::canonicalize(cli::path(source))?) {

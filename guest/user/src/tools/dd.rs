@@ -1,5 +1,6 @@
 //! `dd [if=FILE] [of=FILE] [bs=N] [ibs=N] [obs=N] [count=N] [skip=N] [seek=N]
-//! [conv=notrunc,sync,fsync,noerror] [status=none]`: copies blocks.
+//! [conv=notrunc,sync,fsync,fdatasync,ucase,lcase] [iflag=fullblock] [oflag=append] [status=none]`:
+//! copies blocks.
 
 use std::io;
 use std::time::Instant;
@@ -13,6 +14,7 @@ struct Job {
     seek: u64,
     pad: bool,
     full: bool,
+    letters: fn(&mut [u8]),
 }
 
 /// Whole and partial blocks.
@@ -45,7 +47,9 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         seek: 0,
         pad: false,
         full: false,
+        letters: |_| {},
     };
+    let mut append = 0;
     for arg in args {
         let at = arg.iter().position(|&b| b == b'=').unwrap_or(arg.len());
         let (name, value) = (&arg[..at], arg.get(at + 1..).unwrap_or_default());
@@ -58,13 +62,23 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
             (b"skip", Some(n)) => job.skip = n,
             (b"seek", Some(n)) => job.seek = n,
             (b"conv", _) => {
-                let has = |word: &[u8]| value.split(|&b| b == b',').any(|w| w == word);
-                truncate = !has(b"notrunc");
-                fsync = has(b"fsync") || has(b"fdatasync");
-                job.pad = has(b"sync");
+                for word in value.split(|&b| b == b',') {
+                    match word {
+                        b"notrunc" => truncate = false,
+                        b"fsync" | b"fdatasync" => fsync = true,
+                        b"sync" => job.pad = true,
+                        b"ucase" => job.letters = <[u8]>::make_ascii_uppercase,
+                        b"lcase" => job.letters = <[u8]>::make_ascii_lowercase,
+                        _ => {
+                            let word = cli::show(word);
+                            cli::warn(format_args!("conv={word}: unknown conversion"));
+                            return 1;
+                        }
+                    }
+                }
             }
-            (b"iflag", _) => job.full = value == b"fullblock",
-            (b"oflag", _) => {}
+            (b"iflag", _) if value == b"fullblock" => job.full = true,
+            (b"oflag", _) if value == b"append" => append = libc::O_APPEND,
             (b"status", _) => quiet = value == b"none" || value == b"noxfer",
             _ => {
                 cli::warn(format_args!("{}: unknown operand", cli::show(arg)));
@@ -81,14 +95,19 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
     } else {
         0
     };
+    let flags = libc::O_WRONLY | libc::O_CREAT | truncation | append;
     let Ok(from) = opened(source, 0, libc::O_RDONLY) else {
         return 1;
     };
-    let Ok(to) = opened(target, 1, libc::O_WRONLY | libc::O_CREAT | truncation) else {
+    let Ok(to) = opened(target, 1, flags) else {
         return 1;
     };
     let start = Instant::now();
     let (mut read, mut written) = (Records::default(), Records::default());
+    if truncate && target.is_some() && job.seek > 0 {
+        // What is no regular file has no length to set.
+        let _ = sys::truncate(to, job.seek.saturating_mul(job.block as u64));
+    }
     let mut result = job.copy(from, to, &mut read, &mut written);
     if fsync && result.is_ok() {
         result = sys::fsync(to);
@@ -154,6 +173,7 @@ impl Job {
                 buffer[length..].fill(0);
                 length = self.block;
             }
+            (self.letters)(&mut buffer[..length]);
             sys::write_all(to, &buffer[..length])?;
             written.add(length, self.block);
         }

@@ -8,17 +8,35 @@ use super::{chmod, names};
 use crate::cli::{self, Options};
 use crate::sys;
 
-/// `mkdir [-p] [-m MODE] DIRECTORY…`.
+/// `mkdir [-pv] [-m MODE] DIRECTORY…`.
 pub fn mkdir(args: &[Vec<u8>]) -> i32 {
     each(args, "pm:v", |options, directory| {
-        let path = cli::path(directory);
-        if options.has(b'p') {
-            fs::create_dir_all(path)?;
-        } else {
-            fs::create_dir(path)?;
-        }
+        make(directory, options)?;
         apply_mode(options, directory, 0o777)
     })
+}
+
+/// Makes a directory; with `-p` those above it first, and those that are there are no fault.
+fn make(directory: &[u8], options: &Options) -> io::Result<()> {
+    let path = cli::path(directory);
+    let parents = options.has(b'p');
+    if parents && path.is_dir() {
+        return Ok(());
+    }
+    let above = names::parent(directory);
+    if parents && above != directory {
+        make(above, options)?;
+    }
+    match fs::create_dir(path) {
+        // Another has been faster.
+        Err(error) if parents && error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
+    }
+    if options.has(b'v') {
+        let name = cli::show(directory);
+        cli::tell(format_args!("mkdir: created directory '{name}'"));
+    }
+    Ok(())
 }
 
 /// `rmdir [-p] DIRECTORY…`.

@@ -1,4 +1,4 @@
-//! `ln [-sfnT] SOURCE… [TARGET]` and `readlink [-fn] PATH…`.
+//! `ln [-sfnTv] SOURCE… [TARGET]` and `readlink [-fn] PATH…`.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -46,9 +46,18 @@ pub fn ln(args: &[Vec<u8>]) -> i32 {
             true => std::os::unix::fs::symlink(from, to),
             false => fs::hard_link(from, to),
         };
-        if let Err(error) = result {
-            cli::warn_error(&name, &error);
-            status = 1;
+        let (name, source) = (cli::show(&name), cli::show(source));
+        match result {
+            Ok(()) if options.has(b'v') => {
+                let arrow = if options.has(b's') { "->" } else { "=>" };
+                status |= cli::tell(format_args!("'{name}' {arrow} '{source}'"));
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let error = cli::error_text(&error);
+                cli::warn(format_args!("{name} to {source}: {error}"));
+                status = 1;
+            }
         }
     }
     status

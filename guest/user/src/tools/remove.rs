@@ -1,4 +1,4 @@
-//! `rm [-firR] FILE…`.
+//! `rm [-dfirRv] FILE…`.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use crate::sys;
 
 /// `rm`.
 pub fn rm(args: &[Vec<u8>]) -> i32 {
-    let options = match Options::parse(args, "firRv") {
+    let options = match Options::parse(args, "dfirRv") {
         Ok(options) => options,
         Err(status) => return status,
     };
@@ -34,7 +34,7 @@ pub fn rm(args: &[Vec<u8>]) -> i32 {
                 status = 1;
                 continue;
             }
-            Ok(metadata) if metadata.is_dir() && !recursive => {
+            Ok(metadata) if metadata.is_dir() && !recursive && !options.has(b'd') => {
                 cli::warn(format_args!("{}: is a directory (use -r)", cli::show(file)));
                 status = 1;
                 continue;
@@ -45,7 +45,10 @@ pub fn rm(args: &[Vec<u8>]) -> i32 {
         if asked && !ask(&format!("remove '{}'? ", cli::show(file))) {
             continue;
         }
-        status |= tree(file);
+        status |= match recursive {
+            true => tree(file, options.has(b'v')),
+            false => one(file, options.has(b'v')),
+        };
     }
     status
 }
@@ -65,25 +68,44 @@ pub fn ask(question: &str) -> bool {
     matches!(answer.first(), Some(b'y' | b'Y'))
 }
 
-/// Removes a file, or a directory with all that is in it; says what fails.
-pub fn tree(file: &[u8]) -> i32 {
-    let path = cli::path(file);
+/// Removes a file, or a directory with all that is in it; says what fails, and what is done if
+/// `verbose`.
+pub fn tree(file: &[u8], verbose: bool) -> i32 {
     let mut status = 0;
-    let result = fs::symlink_metadata(path).and_then(|metadata| {
-        if !metadata.is_dir() {
-            return fs::remove_file(path);
+    let directory = fs::symlink_metadata(cli::path(file)).is_ok_and(|m| m.is_dir());
+    if directory {
+        match names::entries(file) {
+            Ok(names) => {
+                for name in names {
+                    status |= tree(&names::join(file, &name), verbose);
+                }
+            }
+            Err(error) => {
+                cli::warn_error(file, &error);
+                status = 1;
+            }
         }
-        for name in names::entries(file)? {
-            status |= tree(&names::join(file, &name));
-        }
-        if status == 0 {
-            return fs::remove_dir(path);
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        cli::warn_error(file, &error);
-        return 1;
     }
-    status
+    if status == 0 {
+        one(file, verbose)
+    } else {
+        status
+    }
+}
+
+/// Removes a file, or a directory that is empty.
+fn one(file: &[u8], verbose: bool) -> i32 {
+    let path = cli::path(file);
+    let result = fs::symlink_metadata(path).and_then(|metadata| match metadata.is_dir() {
+        true => fs::remove_dir(path).map(|()| "removed directory"),
+        false => fs::remove_file(path).map(|()| "removed"),
+    });
+    match result {
+        Ok(done) if verbose => cli::tell(format_args!("{done} '{}'", cli::show(file))),
+        Ok(_) => 0,
+        Err(error) => {
+            cli::warn_error(file, &error);
+            1
+        }
+    }
 }

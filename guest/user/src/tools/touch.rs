@@ -1,9 +1,10 @@
-//! `touch [-acm] [-r FILE | -d @SECONDS] FILE…`: sets times, makes files that are missing.
+//! `touch [-acm] [-r FILE | -d TIME] FILE…`: sets times, makes files that are missing.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use super::date;
 use crate::cli::{self, Options};
 use crate::sys;
 
@@ -33,9 +34,8 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         }
     }
     if let Some(text) = options.value(b'd') {
-        let Some(seconds) = text.strip_prefix(b"@").and_then(cli::number) else {
-            cli::warn(format_args!("{}: use @SECONDS", cli::show(text)));
-            return 1;
+        let Some(seconds) = date::parse(text, false) else {
+            return date::refuse(text);
         };
         times = [time(seconds, 0); 2];
     }
@@ -44,6 +44,10 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
     }
     if options.has(b'a') && !options.has(b'm') {
         times[1] = time(0, libc::UTIME_OMIT);
+    }
+    if options.operands.is_empty() {
+        cli::warn(format_args!("a file is missing"));
+        return 1;
     }
     let mut status = 0;
     for file in &options.operands {

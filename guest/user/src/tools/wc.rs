@@ -68,7 +68,7 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         all.push((counts, name.to_vec()));
         Ok(())
     });
-    if all.len() > 1 {
+    if options.operands.len() > 1 {
         let mut total = Counts::default();
         for (counts, _) in &all {
             total.lines += counts.lines;
