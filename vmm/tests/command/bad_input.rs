@@ -87,7 +87,7 @@ fn full_standard_output() {
 #[test]
 fn fifo_that_nobody_reads_can_be_interrupted() {
     let kernel = kernel("fifo", HALT);
-    let fifo = Scratch::new("fifo", b"");
+    let fifo = Scratch::new("console-fifo", b"");
     std::fs::remove_file(fifo.path()).unwrap();
     let made = std::process::Command::new("mkfifo")
         .arg(fifo.path())

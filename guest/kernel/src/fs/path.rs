@@ -27,6 +27,8 @@ pub enum Lookup {
     Follow,
     /// Give the link itself (unless a `/` follows it).
     NoFollow,
+    /// Give the link itself, whatever follows it: the name is to be made, moved or removed.
+    Name,
 }
 
 /// What kind of name the last component is.
@@ -166,7 +168,11 @@ fn walk(root: Arc<Dentry>, from: Arc<Dentry>, path: &[u8], lookup: Lookup) -> KR
                 Err(Errno::ENOENT)
             };
         };
-        let follow = !is_last || trailing_slash || lookup == Lookup::Follow;
+        let follow = match lookup {
+            Lookup::Follow => true,
+            Lookup::NoFollow => !is_last || trailing_slash,
+            Lookup::Name => !is_last,
+        };
         if follow && last == Last::Name && inode.kind() == FileType::Symlink {
             links += 1;
             if links > MAX_LINKS {

@@ -205,7 +205,7 @@ pub fn sys_mkdir(path: usize, mode: usize) -> KResult<usize> {
 /// `mkdirat(2)`
 pub fn sys_mkdirat(dirfd: usize, path: usize, mode: usize) -> KResult<usize> {
     let path = read_path(path)?;
-    let found = path::resolve(dirfd as i32, &path, Lookup::NoFollow)?;
+    let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
     if found.dentry.inode().is_some() || found.last != Last::Name {
         return Err(Errno::EEXIST);
     }
@@ -237,7 +237,7 @@ pub fn sys_mknodat(dirfd: usize, path: usize, mode: usize, dev: usize) -> KResul
         _ => {}
     }
     let path = read_path(path)?;
-    let found = path::resolve(dirfd as i32, &path, Lookup::NoFollow)?;
+    let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
     if found.dentry.inode().is_some() || found.last != Last::Name {
         return Err(Errno::EEXIST);
     }
@@ -266,7 +266,7 @@ pub fn sys_symlinkat(target: usize, dirfd: usize, path: usize) -> KResult<usize>
         return Err(Errno::ENOENT);
     }
     let path = read_path(path)?;
-    let found = path::resolve(dirfd as i32, &path, Lookup::NoFollow)?;
+    let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
     if found.dentry.inode().is_some() || found.last != Last::Name {
         return Err(Errno::EEXIST);
     }

@@ -38,7 +38,7 @@ pub fn sys_unlinkat(dirfd: usize, path: usize, flags: usize) -> KResult<usize> {
 
 fn remove_file(dirfd: i32, path: usize) -> KResult<usize> {
     let path = read_path(path)?;
-    let found = path::resolve(dirfd, &path, Lookup::NoFollow)?;
+    let found = path::resolve(dirfd, &path, Lookup::Name)?;
     let kind = found.dentry.expect_inode()?.kind();
     if found.last != Last::Name || kind == FileType::Directory {
         return Err(Errno::EISDIR);
@@ -51,7 +51,7 @@ fn remove_file(dirfd: i32, path: usize) -> KResult<usize> {
 
 fn remove_directory(dirfd: i32, path: usize) -> KResult<usize> {
     let path = read_path(path)?;
-    let found = path::resolve(dirfd, &path, Lookup::NoFollow)?;
+    let found = path::resolve(dirfd, &path, Lookup::Name)?;
     match found.last {
         Last::Dot => return Err(Errno::EINVAL),
         Last::DotDot => return Err(Errno::ENOTEMPTY),
@@ -113,8 +113,8 @@ pub fn sys_renameat2(
     }
     let old_path = read_path(old)?;
     let new_path = read_path(new)?;
-    let from = path::resolve(old_dir as i32, &old_path, Lookup::NoFollow)?;
-    let to = path::resolve(new_dir as i32, &new_path, Lookup::NoFollow)?;
+    let from = path::resolve(old_dir as i32, &old_path, Lookup::Name)?;
+    let to = path::resolve(new_dir as i32, &new_path, Lookup::Name)?;
     if from.last != Last::Name || to.last != Last::Name {
         return Err(Errno::EBUSY);
     }
@@ -224,7 +224,7 @@ pub fn sys_linkat(
     };
     let inode = inode_at(old_dir, old, lookup_flags)?;
     let new_path = read_path(new)?;
-    let to = path::resolve(new_dir as i32, &new_path, Lookup::NoFollow)?;
+    let to = path::resolve(new_dir as i32, &new_path, Lookup::Name)?;
     if to.dentry.inode().is_some() || to.last != Last::Name {
         return Err(Errno::EEXIST);
     }

@@ -167,7 +167,7 @@ pub fn sys_bind(fd: usize, address: usize, len: usize) -> KResult<usize> {
         socket.bind(name, None)?;
         return Ok(0);
     }
-    let found = path::resolve(AT_FDCWD, &name, Lookup::NoFollow)?;
+    let found = path::resolve(AT_FDCWD, &name, Lookup::Name)?;
     if found.dentry.inode().is_some() || found.last != Last::Name {
         return Err(Errno::EADDRINUSE);
     }

@@ -25,6 +25,7 @@ tests!(
     path_too_long_is_enametoolong,
     dots_and_slashes_are_walked,
     trailing_slash_needs_a_directory,
+    slash_behind_a_link_does_not_make_or_remove_what_it_names,
     getdents_lists_every_name_once,
     getdents_of_a_file_is_enotdir,
     directory_can_be_read_again_after_rewinding,
@@ -219,6 +220,22 @@ fn trailing_slash_needs_a_directory() {
         0o600
     );
     mkdir(&scratch, "d/").unwrap();
+}
+
+fn slash_behind_a_link_does_not_make_or_remove_what_it_names() {
+    let scratch = Scratch::new();
+    ok!(SYS_symlink, c"absent", scratch.c("dangling").as_c_str());
+    assert_eq!(mkdir(&scratch, "dangling/"), Err(EEXIST));
+    mkdir(&scratch, "d").unwrap();
+    ok!(SYS_symlink, c"d", scratch.c("link").as_c_str());
+    let link = scratch.c("link/");
+    fails!(ENOTDIR, SYS_rmdir, link.as_c_str());
+    fails!(ENOTDIR, SYS_unlink, link.as_c_str());
+    assert_eq!(rename(&scratch, "link/", "moved"), Err(ENOTDIR));
+    let mut seen: stat64 = zeroed();
+    ok!(SYS_lstat, link.as_c_str(), &mut seen);
+    assert_eq!(seen.st_mode & S_IFMT, S_IFDIR);
+    assert_eq!(names(&scratch, "."), ["d", "dangling", "link"]);
 }
 
 /// Number and type of the entries that `getdents64(2)` gives, with so much room a call.

@@ -8,7 +8,9 @@ use std::time::Instant;
 use crate::{cli, sys};
 
 struct Job {
+    /// Bytes that are read at once; those that `seek` counts in.
     block: usize,
+    out_block: usize,
     count: Option<u64>,
     skip: u64,
     seek: u64,
@@ -42,6 +44,7 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
     let (mut truncate, mut fsync, mut quiet) = (true, false, false);
     let mut job = Job {
         block: 512,
+        out_block: 512,
         count: None,
         skip: 0,
         seek: 0,
@@ -57,7 +60,11 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         match (name, number) {
             (b"if", _) => source = Some(value),
             (b"of", _) => target = Some(value),
-            (b"bs" | b"ibs" | b"obs", Some(n @ 1..=0x1000_0000)) => job.block = n as usize,
+            (b"bs", Some(n @ 1..=0x1000_0000)) => {
+                (job.block, job.out_block) = (n as usize, n as usize);
+            }
+            (b"ibs", Some(n @ 1..=0x1000_0000)) => job.block = n as usize,
+            (b"obs", Some(n @ 1..=0x1000_0000)) => job.out_block = n as usize,
             (b"count", Some(n)) => job.count = Some(n),
             (b"skip", Some(n)) => job.skip = n,
             (b"seek", Some(n)) => job.seek = n,
@@ -106,7 +113,7 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
     let (mut read, mut written) = (Records::default(), Records::default());
     if truncate && target.is_some() && job.seek > 0 {
         // What is no regular file has no length to set.
-        let _ = sys::truncate(to, job.seek.saturating_mul(job.block as u64));
+        let _ = sys::truncate(to, job.seek.saturating_mul(job.out_block as u64));
     }
     let mut result = job.copy(from, to, &mut read, &mut written);
     if fsync && result.is_ok() {
@@ -138,13 +145,13 @@ impl Job {
         written: &mut Records,
     ) -> io::Result<()> {
         let mut buffer = vec![0; self.block];
-        let distance = |blocks: u64| {
-            let bytes = blocks.checked_mul(self.block as u64);
+        let distance = |blocks: u64, block: usize| {
+            let bytes = blocks.checked_mul(block as u64);
             bytes
                 .and_then(|b| i64::try_from(b).ok())
                 .ok_or(io::Error::from_raw_os_error(libc::EINVAL))
         };
-        if self.skip > 0 && sys::seek_by(from, distance(self.skip)?).is_err() {
+        if self.skip > 0 && sys::seek_by(from, distance(self.skip, self.block)?).is_err() {
             for _ in 0..self.skip {
                 if sys::read(from, &mut buffer)? == 0 {
                     break;
@@ -152,7 +159,7 @@ impl Job {
             }
         }
         if self.seek > 0 {
-            sys::seek_by(to, distance(self.seek)?)?;
+            sys::seek_by(to, distance(self.seek, self.out_block)?)?;
         }
         while self
             .count
@@ -176,6 +183,12 @@ impl Job {
             (self.letters)(&mut buffer[..length]);
             sys::write_all(to, &buffer[..length])?;
             written.add(length, self.block);
+        }
+        if self.out_block != self.block {
+            // As many blocks as would be written if all were filled.
+            let block = self.out_block as u64;
+            written.whole = written.bytes / block;
+            written.partial = u64::from(!written.bytes.is_multiple_of(block));
         }
         Ok(())
     }
