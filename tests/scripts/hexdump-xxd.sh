@@ -1,0 +1,2 @@
+i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; i=$((i + 1)); done >all
+md5sum all; hexdump -C all; hexdump all | md5sum; hexdump -n 20 -s 5 -e '5/1 "%02x ""\n"' all; xxd all | md5sum; xxd -p all | head -n 2; xxd -p all | xxd -r -p | cmp - all && echo back; hexdump -c all | head -n 5; hexdump -d -n 16 all; hexdump -x -n 16 all; printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' | hexdump -C; strings -n 4 all; crc32 all; cksum all 2>/dev/null; sum all 2>/dev/null; printf 'x' | hexdump -e '"%d\n"'
