@@ -175,7 +175,7 @@ fn master_names_its_terminal() {
     );
     let mut kind: statfs64 = zeroed();
     ok!(SYS_statfs, c"/dev/pts", &mut kind);
-    assert_eq!(kind.f_type as u64, 0x1cd1);
+    assert_eq!(kind.f_type, 0x1cd1);
     let listed = std::fs::read_dir("/dev/pts")
         .unwrap()
         .any(|entry| entry.unwrap().file_name().to_str() == Some(&number(&master).to_string()));
