@@ -185,10 +185,11 @@ impl Engine {
             monitor::selector::USER_STACK.into(),
         ];
         let mut regs = general(cpu);
-        let runs = self.plan.submit(&self.monitor, &mut regs, frame);
+        self.plan.submit(&self.monitor, &mut regs, frame);
         vcpu.sync_regs_mut().regs = regs;
         vcpu.set_sync_dirty_reg(SyncReg::Register);
-        self.place = if runs { Place::Guest } else { Place::Monitor };
+        // Until the monitor says more: a signal may end KVM_RUN in the midst of what has been submitted.
+        self.place = Place::Guest;
         if let Some(alarm) = &mut self.alarm {
             alarm.set(self.world.apic.deadline());
         }
@@ -228,11 +229,10 @@ impl Engine {
         port: u16,
     ) -> Result<(), Stop> {
         let regs = vcpu.sync_regs().regs;
+        self.place = Place::Monitor;
         if port == monitor::PORT_MORE {
-            self.place = Place::Monitor;
             return Ok(());
         }
-        self.place = Place::Monitor;
         self.guest.count_trap(port == u16::from(monitor::KICK));
         let mut out = Outside {
             world: &mut self.world,

@@ -47,9 +47,9 @@ impl Plan {
     }
 
     /// Puts the way back into the monitor's memory and into `regs`, which hold the guest's general
-    /// registers; `frame` is for the `iretq`. Whether the guest runs afterwards: if not, the list
-    /// was too long, and the monitor comes back for more.
-    pub fn submit(&mut self, monitor: &Monitor, regs: &mut kvm_regs, frame: [u64; 5]) -> bool {
+    /// registers; `frame` is for the `iretq`. Where the list is too long, the monitor comes back for
+    /// more ([`is_unfinished`](Self::is_unfinished)) before the guest runs.
+    pub fn submit(&mut self, monitor: &Monitor, regs: &mut kvm_regs, frame: [u64; 5]) {
         regs.rflags = 2;
         let swap = match *self.operations {
             [] => Some(false),
@@ -77,12 +77,12 @@ impl Plan {
             }
             regs.rip = Monitor::code_va(regs.rip);
             *self = Self::default();
-            return true;
+            return;
         }
-        self.submit_chain(monitor, regs, frame)
+        self.submit_chain(monitor, regs, frame);
     }
 
-    fn submit_chain(&mut self, monitor: &Monitor, regs: &mut kvm_regs, frame: [u64; 5]) -> bool {
+    fn submit_chain(&mut self, monitor: &Monitor, regs: &mut kvm_regs, frame: [u64; 5]) {
         let mut list = Vec::with_capacity(256);
         let code = Monitor::code_va;
         if self.done == 0 {
@@ -125,7 +125,6 @@ impl Plan {
         if last {
             *self = Self::default();
         }
-        last
     }
 
     /// As many edits as the list holds.
