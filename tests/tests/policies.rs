@@ -42,6 +42,16 @@ fn threads() {
     });
 }
 
+/// Under unsync alone so many entries are brought up to date at once that a signal may come between.
+#[test]
+fn forks_of_a_process_with_many_pages() {
+    if Mode::Shadow.is_listed() {
+        let gnomon = Gnomon::new(Mode::Shadow).file(program::path(), IN_GUEST);
+        let gnomon = gnomon.options(["--shadow-policy", "unsync"]);
+        gnomon.program([IN_GUEST, "forks"]).run().assert_status(0);
+    }
+}
+
 #[test]
 fn memory_that_goes_to_swap_space() {
     in_every_policy(|gnomon| {

@@ -9,6 +9,7 @@ mod crash;
 mod durable;
 mod exhaust;
 mod files;
+mod forks;
 mod hostile;
 mod swap;
 mod threads;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["channels"] => channels::run(),
         ["files", directory] => files::run(directory.as_ref()),
         ["children"] => children::run(),
+        ["forks"] => forks::run(),
         ["child", ref rest @ ..] => return children::child(rest),
         ["panic"] => panic!("as asked"),
         ["crash"] => crash::run(0x18),

@@ -1,0 +1,66 @@
+//! A process with many pages that forks while another keeps the timer busy: what it writes after a fork
+//! is not for the child's eyes. Marking so many pages read-only takes a monitor of page tables several
+//! rounds, between which the timer comes.
+
+use std::io::{Read, Write, pipe};
+use std::time::Duration;
+
+const PAGE: usize = 4096;
+/// 32 MiB.
+const PAGES: usize = 8192;
+/// Pages that are written after each fork: one in so many.
+const STEP: usize = 64;
+
+/// Fork a process that runs `body` and ends with its status; its number.
+fn fork(body: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: this program has one thread, so that the child may do what it likes.
+    match unsafe { libc::fork() } {
+        0 => std::process::exit(body()),
+        child => {
+            assert!(child > 0, "{}", std::io::Error::last_os_error());
+            child
+        }
+    }
+}
+
+/// Wait for a child; its status.
+fn wait(child: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: fills an integer.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status
+}
+
+fn all(memory: &[u8], value: u8) -> bool {
+    memory
+        .iter()
+        .step_by(STEP * PAGE)
+        .all(|&byte| byte == value)
+}
+
+/// Fork six times.
+pub fn run() {
+    let ticking = fork(|| {
+        loop {
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    });
+    for _ in 0..6 {
+        let mut memory = vec![1_u8; PAGES * PAGE];
+        let (mut written, mut tell) = pipe().expect("a pipe");
+        let child = fork(|| {
+            written.read_exact(&mut [0]).expect("the parent tells");
+            i32::from(!all(&memory, 1))
+        });
+        memory
+            .iter_mut()
+            .step_by(STEP * PAGE)
+            .for_each(|byte| *byte = 2);
+        tell.write_all(&[0]).expect("the child listens");
+        assert_eq!(wait(child), 0, "the child has seen what was written later");
+        assert!(all(&memory, 2), "what was written is not there");
+    }
+    // SAFETY: a child of ours that has not been waited for.
+    unsafe { libc::kill(ticking, libc::SIGKILL) };
+    wait(ticking);
+}
