@@ -18,8 +18,17 @@ use crate::resident;
 use crate::terminal;
 use crate::vcpu::kick::Control;
 
-/// Signals that end gnomon, and those that only tell it something.
-const ENDING: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+/// Signals that end gnomon, whose terminal is to be as it was even so, and those that only tell it
+/// something.
+const ENDING: [libc::c_int; 7] = [
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
 const TELLING: [libc::c_int; 2] = [libc::SIGWINCH, libc::SIGCONT];
 
 /// A processor that has had no exit for this long is asked whether anything can wake it.

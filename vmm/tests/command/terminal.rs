@@ -109,13 +109,16 @@ fn escape_x_quits_and_restores() {
 }
 
 #[test]
-fn sigterm_restores() {
-    let mut session = Session::start("sigterm", LOOP);
-    session.wait_until_raw();
-    // SAFETY: the process is our child and has not been waited for.
-    unsafe { libc::kill(session.gnomon.id() as i32, libc::SIGTERM) };
-    assert_eq!(session.end(), 128 + libc::SIGTERM);
-    assert!(is_cooked(&session.terminal));
+fn signals_that_end_it_restore() {
+    use libc::{SIGALRM, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2};
+    for signal in [SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2] {
+        let mut session = Session::start(&format!("signal-{signal}"), LOOP);
+        session.wait_until_raw();
+        // SAFETY: the process is our child and has not been waited for.
+        unsafe { libc::kill(session.gnomon.id() as i32, signal) };
+        assert_eq!(session.end(), 128 + signal);
+        assert!(is_cooked(&session.terminal), "signal {signal}");
+    }
 }
 
 #[test]
