@@ -96,6 +96,13 @@ pub(super) enum Source {
     File(Arc<dyn Inode>),
 }
 
+impl Source {
+    /// Whether pages come from that file.
+    pub fn is_file(&self, inode: &Arc<dyn Inode>) -> bool {
+        matches!(self, Source::File(own) if Arc::ptr_eq(own, inode))
+    }
+}
+
 /// What fork makes of an area (`madvise`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnFork {

@@ -228,11 +228,7 @@ impl<'a> View<'a> {
 
     /// A page of a file's cache: without those who map it the cache can drop it.
     fn unmap_file(&mut self, frame: NonZeroU32, inode: &Arc<dyn Inode>, index: u64) -> Outcome {
-        let unmapped = self.unmap_all(
-            frame,
-            index,
-            |source| matches!(source, Source::File(other) if Arc::ptr_eq(other, inode)),
-        );
+        let unmapped = self.unmap_all(frame, index, |source| source.is_file(inode));
         if unmapped {
             Outcome::Unmapped
         } else {
@@ -285,12 +281,10 @@ impl<'a> View<'a> {
 pub fn unmap_cut(inode: &Arc<dyn Inode>, first: u64) {
     for space in all_spaces() {
         let mut inner = space.inner.lock();
-        let maps =
-            |area: &&Area| matches!(&area.source, Source::File(other) if Arc::ptr_eq(other, inode));
         let ranges: Vec<(usize, usize)> = inner
             .areas
             .iter()
-            .filter(maps)
+            .filter(|area| area.source.is_file(inode))
             .map(|area| {
                 let kept = (first * PAGE as u64).saturating_sub(area.offset);
                 let kept = kept.min((area.end - area.start) as u64) as usize;
@@ -306,11 +300,7 @@ pub fn unmap_cut(inode: &Arc<dyn Inode>, first: u64) {
 
 /// Whether somebody maps a file so that it is, or could be made, writable. May sleep.
 pub fn is_mapped_writable(inode: &Arc<dyn Inode>) -> bool {
-    let writable = |area: &Area| {
-        area.shared
-            && area.may_write
-            && matches!(&area.source, Source::File(other) if Arc::ptr_eq(other, inode))
-    };
+    let writable = |area: &Area| area.shared && area.may_write && area.source.is_file(inode);
     let spaces = all_spaces();
     spaces
         .iter()

@@ -202,13 +202,19 @@ pub fn sys_mkdir(path: usize, mode: usize) -> KResult<usize> {
     sys_mkdirat(AT_FDCWD as usize, path, mode)
 }
 
-/// `mkdirat(2)`
-pub fn sys_mkdirat(dirfd: usize, path: usize, mode: usize) -> KResult<usize> {
+/// The name at `path`, which is to be made. EEXIST: it is there, or is no name.
+pub fn free_name(dirfd: usize, path: usize) -> KResult<Resolved> {
     let path = read_path(path)?;
     let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
     if found.dentry.inode().is_some() || found.last != Last::Name {
         return Err(Errno::EEXIST);
     }
+    Ok(found)
+}
+
+/// `mkdirat(2)`
+pub fn sys_mkdirat(dirfd: usize, path: usize, mode: usize) -> KResult<usize> {
+    let found = free_name(dirfd, path)?;
     // Of the mode only permissions and the sticky bit count (mkdir(2)).
     match create(&found, FileType::Directory, mode as u32 & 0o1777, 0)? {
         (_, true) => Ok(0),
@@ -236,11 +242,7 @@ pub fn sys_mknodat(dirfd: usize, path: usize, mode: usize, dev: usize) -> KResul
         }
         _ => {}
     }
-    let path = read_path(path)?;
-    let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
-    if found.dentry.inode().is_some() || found.last != Last::Name {
-        return Err(Errno::EEXIST);
-    }
+    let found = free_name(dirfd, path)?;
     if found.trailing_slash {
         return Err(Errno::ENOENT);
     }
@@ -265,11 +267,7 @@ pub fn sys_symlinkat(target: usize, dirfd: usize, path: usize) -> KResult<usize>
     if target.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let path = read_path(path)?;
-    let found = path::resolve(dirfd as i32, &path, Lookup::Name)?;
-    if found.dentry.inode().is_some() || found.last != Last::Name {
-        return Err(Errno::EEXIST);
-    }
+    let found = free_name(dirfd, path)?;
     if found.trailing_slash {
         return Err(Errno::ENOENT);
     }

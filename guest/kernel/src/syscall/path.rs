@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::file::get_open;
-use super::open::read_path;
+use super::open::{free_name, read_path};
 use super::stat::{AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, inode_at};
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD, Last, Lookup, Resolved};
@@ -223,11 +223,7 @@ pub fn sys_linkat(
         flags & AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
     };
     let inode = inode_at(old_dir, old, lookup_flags)?;
-    let new_path = read_path(new)?;
-    let to = path::resolve(new_dir as i32, &new_path, Lookup::Name)?;
-    if to.dentry.inode().is_some() || to.last != Last::Name {
-        return Err(Errno::EEXIST);
-    }
+    let to = free_name(new_dir, new)?;
     if to.trailing_slash {
         return Err(Errno::ENOENT);
     }

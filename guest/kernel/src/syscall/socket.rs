@@ -480,7 +480,8 @@ fn move_messages(
     count: usize,
     mut each: impl FnMut(usize, usize) -> KResult<Option<usize>>,
 ) -> KResult<usize> {
-    for n in 0..(count as u32 as usize).min(MOST_MESSAGES) {
+    let count = (count as u32 as usize).min(MOST_MESSAGES);
+    for n in 0..count {
         let message = at.checked_add(n * MMSGHDR).ok_or(Errno::EFAULT)?;
         let moved = each(n, message).and_then(|moved| match moved {
             Some(moved) => write_user(message + MMSGHDR_LEN, &(moved as u32)).map(|()| true),
@@ -493,7 +494,7 @@ fn move_messages(
             Err(_) => return Ok(n),
         }
     }
-    Ok((count as u32 as usize).min(MOST_MESSAGES))
+    Ok(count)
 }
 
 /// `sendmmsg(2)`

@@ -100,11 +100,6 @@ pub fn disassociate(process: &Process) {
         return;
     }
     let foreground = tty.session_ended(sid);
-    for member in task::all_processes() {
-        if member.sid() == sid {
-            *member.ctty.lock() = None;
-        }
-    }
     if let Some(group) = foreground {
         signal::send_to_group(group, SigInfo::kernel(signal::SIGHUP));
         signal::send_to_group(group, SigInfo::kernel(signal::SIGCONT));
@@ -145,13 +140,6 @@ impl Tty {
             sid => task::find_process(sid),
         };
         let foreground = self.session_ended(session);
-        if session != 0 {
-            for member in task::all_processes() {
-                if member.sid() == session {
-                    member.ctty.lock().take();
-                }
-            }
-        }
         self.revoke();
         for signo in [signal::SIGHUP, signal::SIGCONT] {
             if let Some(leader) = &leader {
@@ -186,13 +174,20 @@ impl Tty {
         self.session.load(Ordering::Relaxed)
     }
 
-    /// Session `sid` does not control the terminal any more; gives the foreground group, which is to
-    /// be told.
+    /// The terminal does not control session `sid` (0: none) any more, and nobody in it has one;
+    /// gives the foreground group, which is to be told.
     fn session_ended(&self, sid: u32) -> Option<u32> {
-        self.session
-            .compare_exchange(sid, 0, Ordering::Relaxed, Ordering::Relaxed)
-            .ok()?;
-        let foreground = self.foreground.swap(0, Ordering::Relaxed);
+        let ended = self
+            .session
+            .compare_exchange(sid, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let foreground = ended.map_or(0, |_| self.foreground.swap(0, Ordering::Relaxed));
+        if sid != 0 {
+            for member in task::all_processes() {
+                if member.sid() == sid {
+                    member.ctty.lock().take();
+                }
+            }
+        }
         (foreground != 0).then_some(foreground)
     }
 

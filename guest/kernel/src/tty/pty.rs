@@ -29,7 +29,7 @@ use crate::fs::{
 use crate::mm::user::{read_user, write_user};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task;
-use crate::task::signal::{self, SigInfo};
+use crate::task::signal;
 
 /// Most pseudo-terminals at a time (`/proc/sys/kernel/pty/max` of Linux).
 const MOST: usize = 4096;
@@ -353,10 +353,7 @@ impl FileOps for Master {
                 if !matches!(signo, signal::SIGINT | signal::SIGQUIT | signal::SIGTSTP) {
                     return Err(Errno::EINVAL);
                 }
-                let group = self.tty.foreground();
-                if group != 0 {
-                    signal::send_to_group(group, SigInfo::kernel(signo));
-                }
+                self.tty.signal_foreground(signo);
             }
             FIONREAD => write_user(arg, &(self.pair.output.lock().len() as u32))?,
             TIOCOUTQ => write_user(arg, &0u32)?,

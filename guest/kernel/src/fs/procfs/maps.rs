@@ -12,6 +12,11 @@ use crate::mm::layout::PAGE;
 use crate::mm::{AreaInfo, AreaUsage, Prot};
 use crate::task::{Process, mapped};
 
+/// `line` with a label in the column where `maps` has it.
+fn labelled(line: &str, label: &str) -> String {
+    format!("{line:<73}{label}")
+}
+
 fn describe_area(process: &Process, area: &AreaInfo) -> String {
     let flag = |prot: Prot, letter: char| {
         if area.prot.contains(prot) {
@@ -48,10 +53,7 @@ fn describe_area(process: &Process, area: &AreaInfo) -> String {
             .map(|path| String::from_utf8_lossy(&path).into_owned())
     };
     if let Some(label) = label {
-        while line.len() < 73 {
-            line.push(' ');
-        }
-        line.push_str(&label);
+        line = labelled(&line, &label);
     }
     line.push('\n');
     line
@@ -116,14 +118,11 @@ pub fn smaps_rollup(process: &Arc<Process>, _id: u32) -> KResult<Vec<u8>> {
     let (Some(first), Some(last)) = (areas.first(), areas.last()) else {
         return Ok(Vec::new());
     };
-    let mut text = format!(
+    let range = format!(
         "{:08x}-{:08x} ---p 00000000 00:00 0 ",
         first.start, last.end
     );
-    while text.len() < 73 {
-        text.push(' ');
-    }
-    text.push_str("[rollup]\n");
+    let mut text = labelled(&range, "[rollup]\n");
     let mut sums = amounts(&AreaUsage::default(), false);
     for area in &areas {
         let parts = amounts(&space.area_usage(area.start), area.locked);
