@@ -1,5 +1,6 @@
 //! Options of sockets that change what calls do, and several messages with one call.
 
+use crate::frame::call::Errno;
 use crate::frame::child::fork;
 use crate::frame::descriptor::{Fd, socket_pair};
 use crate::frame::plain::zeroed;
@@ -157,6 +158,19 @@ impl Batch {
         }
         batch
     }
+
+    /// Receive into all of it from `socket`.
+    fn receive(&mut self, socket: &Fd, flags: i32) -> Result<usize, Errno> {
+        let count = self.messages.len();
+        call!(
+            SYS_recvmmsg,
+            socket.0,
+            &mut self.messages[..],
+            count,
+            flags,
+            0
+        )
+    }
 }
 
 fn sendmmsg_sends_what_it_can() {
@@ -177,26 +191,10 @@ fn sendmmsg_sends_what_it_can() {
 fn recvmmsg_receives_what_there_is() {
     let (one, other) = socket_pair(SOCK_DGRAM);
     let mut batch = Batch::new(4);
-    fails!(
-        EAGAIN,
-        SYS_recvmmsg,
-        other.0,
-        &mut batch.messages[..],
-        4,
-        MSG_DONTWAIT,
-        0
-    );
+    assert_eq!(batch.receive(&other, MSG_DONTWAIT), Err(Errno(EAGAIN)));
     one.write("first").unwrap();
     one.write("2nd").unwrap();
-    let got = ok!(
-        SYS_recvmmsg,
-        other.0,
-        &mut batch.messages[..],
-        4,
-        MSG_DONTWAIT,
-        0
-    );
-    assert_eq!(got, 2);
+    assert_eq!(batch.receive(&other, MSG_DONTWAIT), Ok(2));
     assert_eq!(
         [batch.messages[0][7] as u32, batch.messages[1][7] as u32],
         [5, 3]
@@ -209,13 +207,5 @@ fn recvmmsg_waits_for_the_first_only_when_asked() {
     let (one, other) = socket_pair(SOCK_DGRAM);
     let mut batch = Batch::new(4);
     one.write("one").unwrap();
-    let got = ok!(
-        SYS_recvmmsg,
-        other.0,
-        &mut batch.messages[..],
-        4,
-        MSG_WAITFORONE,
-        0
-    );
-    assert_eq!(got, 1);
+    assert_eq!(batch.receive(&other, MSG_WAITFORONE), Ok(1));
 }

@@ -30,7 +30,7 @@ pub fn main(args: &[Vec<u8>]) -> i32 {
         let mut line = Vec::new();
         while input.line(&mut line)? {
             let empty = line == b"\n";
-            if squeeze && empty && std::mem::replace(&mut was_empty, empty) {
+            if squeeze && empty && was_empty {
                 continue;
             }
             was_empty = empty;
