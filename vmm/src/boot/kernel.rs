@@ -1,5 +1,6 @@
 //! Reading a kernel: what kind it is, whether it fits, and its symbols for reports.
 
+use std::error::Error;
 use std::io::{self, Cursor};
 use std::ops::Range;
 use std::path::Path;
@@ -132,7 +133,8 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// The loader finds what [`place`](Self::place) did not, or the host has no memory.
     pub fn load(&self, placement: &Placement, mem: &GuestMemory) -> Result<(), BootError> {
-        if self.built_in && self.lay(placement, mem)? {
+        let broken = |error: Box<dyn Error>| self.broken(error.to_string());
+        if self.built_in && self.lay(placement, mem).map_err(broken)? {
             return Ok(());
         }
         Elf::load(mem, None, &mut Cursor::new(self.bytes()), None)
@@ -143,15 +145,12 @@ impl<'a> Kernel<'a> {
     /// Map the built-in kernel's pages into `mem`: a page is copied when it is first written. False
     /// if the host cannot.
     #[cfg(feature = "builtin")]
-    fn lay(&self, placement: &Placement, mem: &GuestMemory) -> Result<bool, BootError> {
-        let refused = |error: String| self.broken(error);
+    fn lay(&self, placement: &Placement, mem: &GuestMemory) -> Result<bool, Box<dyn Error>> {
         for Piece { file, gpa } in &placement.pieces {
             // Beyond the last whole page the file goes on with something else.
             let whole = file.len() & !(PAGE - 1);
             if whole > 0 {
-                let slice = mem
-                    .get_slice(GuestAddress(*gpa), whole)
-                    .map_err(|error| refused(error.to_string()))?;
+                let slice = mem.get_slice(GuestAddress(*gpa), whole)?;
                 // SAFETY: the range is guest memory, which is a private mapping and is accessed
                 // only as volatile memory; no guest runs in it yet.
                 let laid = unsafe {
@@ -160,21 +159,20 @@ impl<'a> Kernel<'a> {
                         slice.ptr_guard_mut().as_ptr(),
                     )
                 };
-                if !laid.map_err(|error| refused(error.to_string()))? {
+                if !laid? {
                     return Ok(false);
                 }
             }
             mem.write_slice(
                 &self.bytes()[file.start + whole..file.end],
                 GuestAddress(*gpa + whole as u64),
-            )
-            .map_err(|error| refused(error.to_string()))?;
+            )?;
         }
         Ok(true)
     }
 
     #[cfg(not(feature = "builtin"))]
-    fn lay(&self, _: &Placement, _: &GuestMemory) -> Result<bool, BootError> {
+    fn lay(&self, _: &Placement, _: &GuestMemory) -> Result<bool, Box<dyn Error>> {
         Ok(false)
     }
 

@@ -62,11 +62,19 @@ fn pvh() -> Vec<u8> {
 }
 
 fn load(image: &[u8]) -> Result<Entry, BootError> {
+    load_into_memory(&Kernel::from_bytes("k", image)).map(|(entry, _)| entry)
+}
+
+/// How `kernel` is entered, and memory with it.
+fn load_into_memory(kernel: &Kernel<'_>) -> Result<(Entry, GuestMemory), BootError> {
     let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
-    let kernel = Kernel::from_bytes("k", image);
     let placement = kernel.place(&memory)?;
     kernel.load(&placement, &memory)?;
-    Ok(placement.entry)
+    Ok((placement.entry, memory))
+}
+
+fn loaded(kernel: &Kernel<'_>) -> GuestMemory {
+    load_into_memory(kernel).unwrap().1
 }
 
 fn message(image: &[u8]) -> String {
@@ -87,23 +95,11 @@ fn pvh_note_alone_gives_the_32_bit_entry() {
 
 #[test]
 fn segment_is_copied_to_its_address() {
-    let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
     let image = elf(0x20_0000, b"kernel", 6, &ours());
-    let kernel = Kernel::from_bytes("k", &image);
-    let placement = kernel.place(&memory).unwrap();
-    kernel.load(&placement, &memory).unwrap();
+    let memory = loaded(&Kernel::from_bytes("k", &image));
     let mut copied = [0; 6];
     vm_memory::Bytes::read_slice(&memory, &mut copied, vm_memory::GuestAddress(0x20_0000)).unwrap();
     assert_eq!(&copied, b"kernel");
-}
-
-/// What memory holds once `kernel` is loaded.
-#[cfg(feature = "builtin")]
-fn loaded(kernel: &Kernel<'_>) -> GuestMemory {
-    let memory = GuestMemory::from_ranges(&[(vm_memory::GuestAddress(0), 8 << 20)]).unwrap();
-    let placement = kernel.place(&memory).unwrap();
-    kernel.load(&placement, &memory).unwrap();
-    memory
 }
 
 #[cfg(feature = "builtin")]
