@@ -37,6 +37,16 @@ impl Scratch {
         fs::write(&path, bytes)?;
         Ok(path)
     }
+
+    /// A file `name` of `len` zeros, which take no room.
+    ///
+    /// # Errors
+    /// As the host tells.
+    pub fn zeros(&self, name: &str, len: u64) -> io::Result<PathBuf> {
+        let path = self.path(name);
+        fs::File::create(&path)?.set_len(len)?;
+        Ok(path)
+    }
 }
 
 impl AsRef<Path> for Scratch {

@@ -81,14 +81,8 @@ fn directory_to_put_in(mode: Mode) {
 
 fn file_larger_than_the_root(mode: Mode) {
     let files = Scratch::new().unwrap();
-    let large = files.file("large", b"").unwrap();
     let size = gnomon_images::ROOT.size + 1;
-    fs::File::options()
-        .write(true)
-        .open(&large)
-        .unwrap()
-        .set_len(size)
-        .unwrap();
+    let large = files.zeros("large", size).unwrap();
     let finished = Gnomon::new(mode).file(&large, "/large").run();
     assert_refused(&finished, &["large"]);
 }

@@ -1,8 +1,6 @@
 //! Every policy of the shadow mode runs the same programs alike: processes, pipes, files, threads, and
 //! memory that goes to swap space.
 
-use std::fs::File;
-
 use gnomon_tests::gnomon::Gnomon;
 use gnomon_tests::mode::Mode;
 use gnomon_tests::program::{self, IN_GUEST};
@@ -56,9 +54,7 @@ fn forks_of_a_process_with_many_pages() {
 fn memory_that_goes_to_swap_space() {
     in_every_policy(|gnomon| {
         let scratch = Scratch::new().expect("a temporary directory");
-        let disk = scratch.path("swap.img");
-        let file = File::create(&disk).expect("a file");
-        file.set_len(64 << 20).expect("room for it");
+        let disk = scratch.zeros("swap.img", 64 << 20).expect("a file");
         let finished = gnomon
             .memory(24)
             .options(["--cmdline", "swap=/dev/vdb", "--disk"])

@@ -31,10 +31,7 @@ in_every_mode!(
 
 /// A disk of `mebibytes` of zeros, which gnomon's guest makes swap space.
 fn blank(files: &Scratch, mebibytes: u64) -> PathBuf {
-    let disk = files.file("swap", b"").unwrap();
-    let file = std::fs::File::options().write(true).open(&disk).unwrap();
-    file.set_len(mebibytes << 20).unwrap();
-    disk
+    files.zeros("swap", mebibytes << 20).unwrap()
 }
 
 /// Run `script` in a small machine with swap space of `mebibytes`, on a root that must be clean

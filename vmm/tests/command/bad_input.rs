@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use crate::common::{Scratch, elf, gnomon, kernel};
+use crate::common::{Scratch, elf, gnomon, kernel, wait};
 
 /// `cli; hlt`.
 const HALT: &[u8] = &[0xfa, 0xf4];
@@ -101,15 +101,8 @@ fn fifo_that_nobody_reads_can_be_interrupted() {
     assert!(gnomon.try_wait().unwrap().is_none(), "it does not wait");
     // SAFETY: a plain system call on a child that has not been waited for.
     unsafe { libc::kill(gnomon.id() as i32, libc::SIGTERM) };
-    for _ in 0..200 {
-        if let Some(status) = gnomon.try_wait().unwrap() {
-            assert_eq!(status.signal(), Some(libc::SIGTERM));
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    gnomon.kill().unwrap();
-    panic!("SIGTERM did not end it");
+    let status = wait(&mut gnomon, std::time::Duration::from_secs(10));
+    assert_eq!(status.signal(), Some(libc::SIGTERM));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,21 +60,26 @@ pub fn gnomon<S: AsRef<OsStr>>(args: &[S], input: &[u8]) -> Ended {
         stderr.read_to_string(&mut text).expect("text");
         text
     });
-    let deadline = Instant::now() + TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("waitable") {
-            break status;
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("gnomon did not end in {TIMEOUT:?}");
-        }
-        thread::sleep(Duration::from_millis(2));
-    };
+    let status = wait(&mut child, TIMEOUT);
     Ended {
         status: status.code().expect("an exit status"),
         stdout: out.join().expect("read"),
         stderr: err.join().expect("read"),
+    }
+}
+
+/// Wait for the end of `gnomon`, which must come within `limit`.
+pub fn wait(gnomon: &mut Child, limit: Duration) -> ExitStatus {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = gnomon.try_wait().expect("waitable") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = gnomon.kill();
+            panic!("gnomon did not end in {limit:?}");
+        }
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

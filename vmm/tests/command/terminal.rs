@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Scratch, kernel};
+use crate::common::{Scratch, kernel, wait};
 
 /// `jmp` to itself.
 const LOOP: &[u8] = &[0xeb, 0xfe];
@@ -85,17 +85,7 @@ impl Session {
     }
 
     fn end(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.gnomon.try_wait().unwrap() {
-                return status.code().unwrap();
-            }
-            if Instant::now() > deadline {
-                let _ = self.gnomon.kill();
-                panic!("gnomon did not end");
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait(&mut self.gnomon, PATIENCE).code().unwrap()
     }
 }
 
