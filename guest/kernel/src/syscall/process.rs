@@ -570,10 +570,12 @@ pub fn sys_unshare(flags: usize) -> KResult<usize> {
         return Err(Errno::EINVAL);
     }
     if flags & fork::CLONE_FILES != 0 {
-        process.part_files()?;
+        // SAFETY: the only thread of the process, as was seen above, and it holds no lock.
+        unsafe { process.part_files()? };
     }
     if flags & fork::CLONE_FS != 0 {
-        process.part_fs();
+        // SAFETY: as above.
+        unsafe { process.part_fs() };
     }
     Ok(0)
 }

@@ -321,7 +321,8 @@ fn forget_old_program(readable: bool) {
     let me = current();
     let process = &*me.process;
     // A program that cannot have its own descriptors goes on with the shared ones.
-    let _ = process.part_files();
+    // SAFETY: exec has ended all other threads, and this one holds no lock.
+    let _ = unsafe { process.part_files() };
     let closed = process.files.lock().close_on_exec();
     drop(closed);
     {

@@ -3,9 +3,10 @@
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
+use super::completion::Completion;
 use super::current;
 use super::kstack::KernelStack;
-use super::process::{self, Completion, Process};
+use super::process::{self, Process};
 use super::ptrace;
 use super::signal;
 use super::signal::state::ProcessSignals;

@@ -3,16 +3,19 @@
 //! | file | what |
 //! |---|---|
 //! | `process`, `thread` | [`Process`]: what threads share; [`Task`]: one thread |
+//! | `shared` | what processes may share: descriptors, working directory |
 //! | `table`, `family` | all by number; groups and sessions |
-//! | `start`, `fork`, `exec`, `elf`, `stack`, `exit`, `wait` | their lives |
+//! | `start`, `fork`, `completion`, `exec`, `elf`, `stack`, `exit`, `wait` | their lives |
 //! | `signal` | signals and job control |
 //! | `core_dump` | what is left of a program that a signal has ended |
 //! | `ptrace` | one process watches and changes another |
 //! | `futex`, `futex_pi`, `robust` | user-space locks |
 //! | `pidfd` | processes as descriptors |
-//! | `creds`, `rlimit`, `oom` | who, how much, and who goes when there is nothing left |
+//! | `creds`, `rlimit`, `usage`, `oom` | who, how much at most, how much so far, and who goes when there is nothing left |
+//! | `mapped` | the names of mapped files |
 //! | `kstack`, `loadavg` | kernel stacks; how busy the machine is |
 
+mod completion;
 pub mod core_dump;
 mod creds;
 mod elf;
@@ -31,11 +34,13 @@ mod process;
 pub mod ptrace;
 pub mod rlimit;
 mod robust;
+mod shared;
 pub mod signal;
 mod stack;
 mod start;
 pub mod table;
 pub mod thread;
+mod usage;
 pub mod wait;
 
 use alloc::sync::Arc;
@@ -43,11 +48,12 @@ use core::sync::atomic::Ordering;
 
 pub use creds::Creds;
 pub use family::{set_process_group, start_session};
-pub use process::{COMM_LEN, Process, Usage};
+pub use process::Process;
 pub use robust::HEAD_SIZE as ROBUST_HEAD_SIZE;
 pub use start::{init, spawn_init, start_kernel_thread};
 pub use table::{all_processes, find_process, find_task};
-pub use thread::{RestartBlock, Task};
+pub use thread::{COMM_LEN, RestartBlock, Task};
+pub use usage::Usage;
 
 use crate::arch::trap::Exception;
 use crate::arch::{TrapFrame, percpu};

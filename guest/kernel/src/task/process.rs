@@ -4,157 +4,23 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
+use super::completion::Completion;
 use super::core_dump::Dump;
 use super::creds::Creds;
 use super::rlimit::{RLimits, Resource};
+use super::shared::Shared;
 use super::signal::state::ProcessSignals;
+use super::stack::ImageRange;
 use super::thread::Task;
+use super::usage::Usage;
 use crate::errno::KResult;
 use crate::fs::{Dentry, FdTable, FsContext};
 use crate::mm::space::AddressSpace;
-use crate::sync::{OwnerCell, SpinLock, SpinLockGuard, WaitQueue};
+use crate::sync::{OwnerCell, SpinLock, WaitQueue};
 use crate::time::itimer::IntervalTimers;
 use crate::tty::Tty;
 
-/// A part of a process that `clone` may share with another process.
-pub struct Shared<T> {
-    cell: OwnerCell<Arc<SpinLock<T>>>,
-}
-
-impl<T> Shared<T> {
-    /// A part that begins as `value`.
-    pub fn new(value: Arc<SpinLock<T>>) -> Self {
-        Self {
-            cell: OwnerCell::new(value),
-        }
-    }
-
-    /// Lock the part.
-    #[inline]
-    #[track_caller]
-    pub fn lock(&self) -> SpinLockGuard<'_, T> {
-        // SAFETY: the part is replaced only by the process's last thread in exec and exit, and
-        // those who look at other processes do it without sleeping.
-        unsafe { self.cell.owner_ref() }.lock()
-    }
-
-    /// The part, to be shared with another process.
-    pub fn share(&self) -> Arc<SpinLock<T>> {
-        self.cell.get()
-    }
-
-    /// Whether another process uses the same part.
-    pub fn is_shared(&self) -> bool {
-        // SAFETY: as in `lock`.
-        Arc::strong_count(unsafe { self.cell.owner_ref() }) > 1
-    }
-
-    /// Leave the part to the others, and go on with `value`.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process and holds no lock of the part.
-    pub unsafe fn replace(&self, value: T) -> Arc<SpinLock<T>> {
-        // SAFETY: by the caller's promise.
-        unsafe { self.cell.replace(Arc::new(SpinLock::new(value))) }
-    }
-}
-
-/// Bytes of a command name, with its NUL (`TASK_COMM_LEN`).
-pub const COMM_LEN: usize = 16;
-
-/// Processor time and faults of dead threads, or of children that have been waited for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// Nanoseconds in ring 3.
-    pub user_ns: u64,
-    /// Nanoseconds in the kernel on its behalf.
-    pub system_ns: u64,
-    /// Page faults served without a device.
-    pub minor_faults: u64,
-    /// Page faults that read from a device.
-    pub major_faults: u64,
-    /// Switches because it waited.
-    pub voluntary_switches: u64,
-    /// Switches because its turn was over.
-    pub involuntary_switches: u64,
-    /// Largest resident set, in KiB.
-    pub max_rss_kib: u64,
-}
-
-impl Usage {
-    /// All processor time, in nanoseconds.
-    pub fn cpu_ns(&self) -> u64 {
-        self.user_ns + self.system_ns
-    }
-
-    /// Add another's use to this one.
-    pub fn add(&mut self, other: &Usage) {
-        self.user_ns += other.user_ns;
-        self.system_ns += other.system_ns;
-        self.minor_faults += other.minor_faults;
-        self.major_faults += other.major_faults;
-        self.voluntary_switches += other.voluntary_switches;
-        self.involuntary_switches += other.involuntary_switches;
-        self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
-    }
-}
-
-/// A `vfork` parent's wait for its child.
-pub struct Completion {
-    done: AtomicBool,
-    queue: WaitQueue,
-}
-
-impl Completion {
-    /// Not done yet.
-    pub const fn new() -> Self {
-        Self {
-            done: AtomicBool::new(false),
-            queue: WaitQueue::new(),
-        }
-    }
-
-    /// Let those who wait go on.
-    pub fn complete(&self) {
-        self.done.store(true, Ordering::SeqCst);
-        self.queue.wake_all();
-    }
-
-    /// Wait; nothing but the end of the waiting process ends it early. (The child goes on to use the
-    /// memory then, which it holds too.)
-    pub fn wait(&self) {
-        let me = super::current();
-        me.killable.store(true, Ordering::SeqCst);
-        self.queue.wait_uninterruptible(|| {
-            let over = self.done.load(Ordering::SeqCst) || me.must_end();
-            over.then_some(())
-        });
-        me.killable.store(false, Ordering::SeqCst);
-    }
-}
-
-impl Default for Completion {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Addresses of the arguments and the environment on the stack, for `/proc/[pid]/cmdline`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ImageRange {
-    /// First byte of `argv[0]`.
-    pub args: usize,
-    /// One past the last argument's NUL.
-    pub args_end: usize,
-    /// First byte of the environment.
-    pub env: usize,
-    /// One past the last variable's NUL.
-    pub env_end: usize,
-    /// Stack pointer at the start of the program.
-    pub stack: usize,
-}
-
-/// What is left of a process that has ended.
+/// It has not ended.
 const ALIVE: u32 = 0;
 /// Ended; its parent has not asked yet.
 const ZOMBIE: u32 = 1;
@@ -170,6 +36,7 @@ pub struct Process {
     ppid: AtomicU32,
     pgid: AtomicU32,
     sid: AtomicU32,
+    /// [`ALIVE`], [`ZOMBIE`] or [`REAPED`].
     life: AtomicU32,
     /// Wait status, once it has ended (`wait(2)`).
     pub(super) status: AtomicU32,
@@ -226,7 +93,7 @@ pub struct Process {
     pub(super) dead_usage: SpinLock<Usage>,
     /// Use of children that have been waited for.
     pub(super) child_usage: SpinLock<Usage>,
-    /// Page faults served without a device, and with one.
+    /// Page faults served without a device.
     pub minor_faults: AtomicU64,
     /// Page faults that read from a device.
     pub major_faults: AtomicU64,
@@ -446,30 +313,6 @@ impl Process {
         self.files.lock().install(file, cloexec, 0, limit)
     }
 
-    /// Get a copy of the descriptors, if another process uses the same. The caller is the only
-    /// thread of the process.
-    ///
-    /// # Errors
-    /// ENOMEM: memory is short.
-    pub fn part_files(&self) -> KResult<()> {
-        if self.files.is_shared() {
-            let copy = self.files.lock().fork()?;
-            // SAFETY: the only thread, and no lock is held any more.
-            drop(unsafe { self.files.replace(copy) });
-        }
-        Ok(())
-    }
-
-    /// Get a copy of root, working directory and umask, if another process uses the same. The
-    /// caller is the only thread of the process.
-    pub fn part_fs(&self) {
-        if self.fs.is_shared() {
-            let copy = self.fs.lock().clone();
-            // SAFETY: as in `part_files`.
-            drop(unsafe { self.fs.replace(copy) });
-        }
-    }
-
     /// The living threads.
     pub fn threads(&self) -> Vec<Arc<Task>> {
         self.threads.lock().clone()
@@ -483,22 +326,6 @@ impl Process {
     /// The first living thread (the leader, as long as it lives).
     pub fn first_thread(&self) -> Option<Arc<Task>> {
         self.threads.lock().first().cloned()
-    }
-
-    /// Processor time and faults of all threads, living and dead.
-    pub fn usage(&self) -> Usage {
-        let mut usage = *self.dead_usage.lock();
-        for thread in self.threads.lock().iter() {
-            usage.add(&thread.usage());
-        }
-        usage.minor_faults += self.minor_faults.load(Ordering::Relaxed);
-        usage.major_faults += self.major_faults.load(Ordering::Relaxed);
-        usage
-    }
-
-    /// Use of the children that have been waited for.
-    pub fn child_usage(&self) -> Usage {
-        *self.child_usage.lock()
     }
 
     /// Wait status (`wait(2)`), once it has ended.

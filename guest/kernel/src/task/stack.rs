@@ -13,7 +13,6 @@
 use alloc::vec::Vec;
 
 use super::elf::{self, Loaded};
-use super::process::ImageRange;
 use super::{Creds, signal};
 use crate::arch::cpu;
 use crate::drivers::random;
@@ -179,6 +178,21 @@ pub struct Program<'a> {
     pub env: &'a Strings,
     /// The stack is to be executable.
     pub executable: bool,
+}
+
+/// Addresses of the arguments and the environment on the stack, for `/proc/[pid]/cmdline`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageRange {
+    /// First byte of `argv[0]`.
+    pub args: usize,
+    /// One past the last argument's NUL.
+    pub args_end: usize,
+    /// First byte of the environment.
+    pub env: usize,
+    /// One past the last variable's NUL.
+    pub env_end: usize,
+    /// Stack pointer at the start of the program.
+    pub stack: usize,
 }
 
 /// Map the stack of a program, before the address space is in use.

@@ -8,9 +8,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use gnomon_sched::Entity;
 
 use super::kstack::KernelStack;
-use super::process::{COMM_LEN, Process, Usage};
 use super::ptrace::Tracing;
 use super::signal::state::TaskSignals;
+use super::{Process, Usage};
 use crate::arch::TrapFrame;
 use crate::arch::context::Context;
 use crate::arch::fpu::FpuState;
@@ -18,6 +18,9 @@ use crate::arch::percpu;
 use crate::errno::KResult;
 use crate::sync::{SpinLock, Waiter};
 use crate::time::account::Split;
+
+/// Bytes of a command name, with its NUL (`TASK_COMM_LEN`).
+pub const COMM_LEN: usize = 16;
 
 /// A task's state, as the scheduler sees it.
 pub mod state {

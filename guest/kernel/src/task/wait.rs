@@ -2,9 +2,8 @@
 
 use alloc::sync::Arc;
 
-use super::process::{Process, Usage};
 use super::signal::{SIGCHLD, SIGCONT, Unreported, info};
-use super::{current_process, exit, ptrace};
+use super::{Process, Usage, current_process, exit, ptrace};
 use crate::errno::{Errno, KResult};
 
 /// Return at once if no child has changed state.
