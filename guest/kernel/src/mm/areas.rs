@@ -7,9 +7,8 @@
 
 use alloc::vec::Vec;
 
-use super::area::{Area, OnFork, Prot, Source};
+use super::area::{Area, Prot};
 use super::layout::{PAGE, USER_END, USER_START};
-use super::reclaim;
 use super::swap::{self, SwapSlot};
 use super::table::{ADDRESS, DIRTY, Gather, SWAPPED, Tables};
 use crate::errno::{Errno, KResult};
@@ -298,32 +297,5 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// Extends the heap.
-    pub fn grow_heap(&mut self, old: usize, new: usize) -> KResult<()> {
-        if self.overlaps(old, new)
-            || new - self.brk_start > self.limits.data
-            || (new - old) / PAGE > reclaim::backed_pages()
-        {
-            return Err(Errno::ENOMEM);
-        }
-        self.check_limit(new - old)?;
-        if self.lock_future {
-            self.check_lock((new - old) / PAGE)?;
-        }
-        self.insert(Area {
-            start: old,
-            end: new,
-            prot: Prot::READ | Prot::WRITE,
-            shared: false,
-            may_write: true,
-            grows_down: false,
-            locked: self.lock_future,
-            on_fork: OnFork::Copy,
-            private_pages: false,
-            source: Source::Anonymous,
-            offset: 0,
-        })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::areas::Inner;
 use super::layout::PAGE;
-use super::space::{AddressSpace, check_range};
+use super::map::check_range;
+use super::space::AddressSpace;
 use crate::errno::{Errno, KResult};
 use crate::task::rlimit;
 

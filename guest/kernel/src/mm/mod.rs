@@ -9,19 +9,26 @@
 //! | `swap` | pages on a disk |
 //! | `reclaim`, `background`, `rmap` | page replacement: making room, ahead of need, who maps a frame |
 //! | `stat` | counters |
-//! | `space`, `area`, `areas`, `shared`, `fault`, `remap`, `lock`, `random` | address spaces: areas, page faults, fork, mremap, layout |
+//! | `space`, `area`, `areas`, `shared`, `random` | address spaces, the areas in them, and where these lie |
+//! | `fault` | page faults: demand paging, copy-on-write, stack growth |
+//! | `map`, `remap`, `brk`, `advise`, `lock`, `fork` | what programs ask for: mmap, mremap, brk, madvise, mlock, fork |
 //! | `usage` | what a program has, for /proc |
 //! | `user`, `user_copy` | copies from and to programs |
+//! | `remote`, `word_key` | another program's memory; which memory an address is |
 
+mod advise;
 pub mod area;
 mod areas;
 mod background;
+mod brk;
 pub mod direct;
 mod fault;
+mod fork;
 pub mod frame;
 pub mod heap;
 pub mod layout;
 mod lock;
+mod map;
 pub mod mmio;
 pub mod random;
 pub mod reclaim;
@@ -43,8 +50,9 @@ pub use fault::{Access, Fault, SEGV_MAPERR};
 pub use frame::{
     Frame, above_reserve, can_allocate, free_frames, free_pages, require_reserve, total_frames,
 };
+pub use map::Fixed;
 pub use rmap::{is_mapped_writable, unmap_cut};
-pub use space::{AddressSpace, Fixed};
+pub use space::AddressSpace;
 pub use table::table_frames;
 pub use usage::AreaUsage;
 pub use user::copy_from_user;

@@ -3,7 +3,8 @@
 use super::area::{Area, Source};
 use super::areas::Inner;
 use super::layout::PAGE;
-use super::space::{AddressSpace, check_range, page_up};
+use super::map::{check_range, page_up};
+use super::space::AddressSpace;
 use super::{frame, reclaim};
 use crate::errno::{Errno, KResult};
 

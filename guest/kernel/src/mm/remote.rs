@@ -1,16 +1,17 @@
 //! The memory of a program that is not the running one (`ptrace(2)`, `process_vm_readv(2)`, core
-//! images).
+//! images, `/proc/[pid]/cmdline`).
 //!
-//! What is not there is faulted in as if the program had touched it. With `force` its protection
-//! does not count: a debugger reads what the program cannot, and its writes to read-only private
-//! memory go to a page of the program's own, which stays read-only for the program.
+//! What is not there is faulted in as if the program had touched it, except by
+//! [`AddressSpace::peek`]. With `force` its protection does not count: a debugger reads what the
+//! program cannot, and its writes to read-only private memory go to a page of the program's own,
+//! which stays read-only for the program.
 
 use super::area::{Prot, Source};
 use super::areas::Inner;
 use super::fault::is_zero_page;
 use super::layout::{PAGE, USER_END};
 use super::space::AddressSpace;
-use super::table::{ADDRESS, SWAPPED, WRITE};
+use super::table::{ADDRESS, PRESENT, SWAPPED, WRITE};
 use super::{frame, phys_to_virt};
 
 /// Frames that one page needs at most: its own and its tables.
@@ -60,9 +61,33 @@ impl AddressSpace {
         }
         done
     }
-}
 
-impl AddressSpace {
+    /// Copies what is resident at `address` into `buffer`; the bytes before the first page that is
+    /// absent.
+    pub fn peek(&self, address: usize, buffer: &mut [u8]) -> usize {
+        let mut inner = self.inner.lock();
+        let mut done = 0;
+        while done < buffer.len() {
+            let Some((at, len)) = piece(address, done, buffer.len()) else {
+                break;
+            };
+            // SAFETY: a leaf entry of our tables.
+            let entry = inner
+                .tables
+                .entry(at & !(PAGE - 1))
+                .map_or(0, |entry| unsafe { *entry });
+            if entry & PRESENT == 0 {
+                break;
+            }
+            let from = phys_to_virt(entry & ADDRESS).wrapping_add(at % PAGE);
+            // SAFETY: a page of the program, which the lock keeps mapped; programs may change it
+            // meanwhile, so it is copied through a raw pointer.
+            unsafe { core::ptr::copy_nonoverlapping(from, buffer[done..].as_mut_ptr(), len) };
+            done += len;
+        }
+        done
+    }
+
     /// Copies the page at `address` if the program has ever touched it, or if it is a file's.
     /// False: it has not, and the page is zero.
     pub fn read_touched(&self, address: usize, page: &mut [u8; PAGE]) -> bool {

@@ -1,10 +1,14 @@
-//! What memory a program uses, as /proc tells it.
+//! What memory a program has, as /proc, `mincore(2)` and `getrusage(2)` tell it.
 
-use super::area::{Prot, Source};
+use alloc::vec::Vec;
+
+use super::area::{AreaInfo, Prot, Source};
 use super::frame;
 use super::layout::PAGE;
+use super::map::check_range;
 use super::space::AddressSpace;
 use super::table::{ACCESSED, ADDRESS, DIRTY, SWAPPED};
+use crate::errno::{Errno, KResult};
 
 /// Sizes of an address space, in pages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,5 +132,68 @@ impl AddressSpace {
                 Ok(())
             });
         usage
+    }
+
+    /// The areas, lowest first.
+    pub fn areas(&self) -> Vec<AreaInfo> {
+        let inner = self.inner.lock();
+        let heap = inner.brk_start..inner.brk.max(inner.brk_start);
+        inner
+            .areas
+            .iter()
+            .map(|area| AreaInfo {
+                start: area.start,
+                end: area.end,
+                prot: area.prot,
+                shared: area.shared,
+                offset: area.offset,
+                inode: match &area.source {
+                    Source::File(inode) => Some(inode.clone()),
+                    _ => None,
+                },
+                private_pages: area.private_pages,
+                stack: area.grows_down,
+                locked: area.locked,
+                heap: matches!(area.source, Source::Anonymous) && heap.contains(&area.start),
+            })
+            .collect()
+    }
+
+    /// A byte for each page of the range, 1 if it is in memory (`mincore`).
+    ///
+    /// # Errors
+    /// `ENOMEM`: part of the range is not mapped, or there is no memory for the answer. `EINVAL`: the
+    /// address is not aligned.
+    pub fn residency(&self, address: usize, len: usize) -> KResult<Vec<u8>> {
+        let end = check_range(address, len)?;
+        let mut inner = self.inner.lock();
+        inner.require_mapped(address, end)?;
+        let mut pages = Vec::new();
+        pages
+            .try_reserve((end - address) / PAGE)
+            .map_err(|_| Errno::ENOMEM)?;
+        for page in (address..end).step_by(PAGE) {
+            // SAFETY: a leaf entry of our tables.
+            pages.push(
+                inner
+                    .tables
+                    .entry(page)
+                    .is_some_and(|entry| unsafe { *entry != 0 && *entry & SWAPPED == 0 })
+                    as u8,
+            );
+        }
+        Ok(pages)
+    }
+
+    /// The most pages that have been in memory at once.
+    pub fn peak(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.peak.max(inner.resident)
+    }
+
+    /// Pages in memory and in swap space.
+    pub fn claim(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.resident + inner.swapped
     }
 }
