@@ -1,11 +1,11 @@
 //! The order in which the kernel comes up, after the processor and memory.
 
-use crate::arch::boot;
+use crate::arch::boot_info;
 use crate::{drivers, fs, mm, sched, syscall, task, time};
 
 /// Brings up the rest, starts init, and becomes the idle task.
 pub fn run() -> ! {
-    let command_line = boot::command_line();
+    let command_line = boot_info::command_line();
     if command_line
         .split_ascii_whitespace()
         .any(|word| word == "norandmaps")

@@ -16,20 +16,20 @@ static DYING: AtomicBool = AtomicBool::new(false);
 /// Under gnomon the status becomes gnomon's. Under QEMU the isa-debug-exit port gets it, and
 /// where there is none a triple fault ends the run (`-no-reboot`).
 pub fn exit(status: i32) -> ! {
-    if arch::boot::facts().is_some() {
+    if arch::boot_info::facts().is_some() {
         port::outl(ports::EXIT, status as u32 & 0xff);
     }
     port::outb(ports::DEBUG_EXIT, status as u8);
-    arch::boot::triple_fault()
+    arch::idt::triple_fault()
 }
 
 /// Ends the machine because the kernel cannot go on. The reason must have been logged before.
 pub fn fatal(reason: FatalReason) -> ! {
-    if arch::boot::facts().is_some() {
+    if arch::boot_info::facts().is_some() {
         port::outl(ports::FATAL, reason as u32);
     }
     port::outb(ports::DEBUG_EXIT, 125);
-    arch::boot::triple_fault()
+    arch::idt::triple_fault()
 }
 
 /// Logs a message, and a backtrace from the caller if the kernel itself is at fault, then ends the

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::idt::{SPURIOUS, TIMER};
-use super::{boot, cpu};
+use super::{boot_info, cpu};
 use crate::mm::mmio;
 
 /// Register numbers: offset in the xAPIC page / 16 = offset from MSR 0x800.
@@ -77,7 +77,7 @@ pub(super) fn init() {
 
 /// The timer's frequency in kHz: gnomon's boot facts, else 1 GHz, as in QEMU and KVM.
 pub fn timer_khz() -> u64 {
-    match boot::facts() {
+    match boot_info::facts() {
         Some(facts) if facts.apic_timer_khz != 0 => facts.apic_timer_khz,
         _ => 1_000_000,
     }

@@ -13,19 +13,18 @@
 //! The physical load address is found at run time (any 2 MiB boundary works); the virtual one is
 //! the link address, so no relocation is needed.
 
-use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use gnomon_abi::boot::{BootFacts, MAGIC};
 use gnomon_abi::symbols::IMAGE_BASE;
 
-use super::{apic, cpu, fpu, gdt, idt, percpu, syscall_entry, tsc};
+use super::{apic, boot_info, cpu, fpu, gdt, idt, percpu, syscall_entry, tsc};
 use crate::mm::{self, layout};
 
 /// The boot stack's size; it becomes the idle task's.
 const STACK_SIZE: usize = 32 * 1024;
 
-/// Present, writable, user, accessed, dirty, global, no-execute.
+// Bits of a table's entry: present, writable, user, accessed, dirty, global, no-execute.
 const P: u64 = 1;
 const W: u64 = 2;
 const U: u64 = 4;
@@ -253,40 +252,6 @@ unsafe extern "C" {
 
 /// Physical address of the image.
 static PHYSICAL_BASE: AtomicU64 = AtomicU64::new(0);
-/// The boot facts, in the direct map; null: none.
-static FACTS: AtomicPtr<BootFacts> = AtomicPtr::new(core::ptr::null_mut());
-/// gpa of `hvm_start_info`.
-static START_INFO: AtomicU64 = AtomicU64::new(0);
-
-/// `hvm_start_info`, version 1 (Xen's public/arch-x86/hvm/start_info.h).
-#[repr(C)]
-struct StartInfo {
-    magic: u32,
-    version: u32,
-    flags: u32,
-    modules: u32,
-    module_list: u64,
-    command_line: u64,
-    rsdp: u64,
-    memory_map: u64,
-    memory_map_entries: u32,
-    reserved: u32,
-}
-
-const START_INFO_MAGIC: u32 = 0x336e_c578;
-
-/// One entry of the memory map.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct MemoryMapEntry {
-    /// First gpa.
-    pub address: u64,
-    /// Bytes.
-    pub size: u64,
-    /// 1: usable RAM.
-    pub kind: u32,
-    reserved: u32,
-}
 
 /// gpa of an address in the kernel's image.
 pub fn image_to_phys(address: usize) -> u64 {
@@ -303,12 +268,12 @@ pub fn is_kernel_text(address: u64) -> bool {
     (&raw const image_start as u64..&raw const text_end as u64).contains(&address)
 }
 
-/// The kernel's root table: a root without a program.
+/// gpa of the kernel's root table: a root without a program.
 pub fn kernel_root() -> u64 {
     image_to_phys(&raw const boot_pml4 as usize)
 }
 
-/// The tables built here that `mm` goes on with.
+/// The kernel's root table, whose slots all others share.
 pub(crate) fn root_table() -> *mut u64 {
     (&raw mut boot_pml4).cast()
 }
@@ -324,76 +289,8 @@ pub(crate) fn device_table() -> *mut u64 {
 }
 
 /// Top of the boot stack, which the idle task keeps.
-pub fn boot_stack() -> usize {
+fn boot_stack() -> usize {
     &raw const boot_stack_top as usize
-}
-
-/// What gnomon told the kernel; None under another loader.
-pub fn facts() -> Option<&'static BootFacts> {
-    // SAFETY: set once, to memory below 1 MiB that is never given to anybody.
-    unsafe { FACTS.load(Ordering::Relaxed).as_ref() }
-}
-
-/// Whether a quirk (`gnomon_abi::boot`) is set.
-pub fn has_quirk(quirk: u64) -> bool {
-    facts().is_some_and(|f| f.quirks & quirk != 0)
-}
-
-fn start_info() -> &'static StartInfo {
-    // SAFETY: `start_kernel` checked the magic; the memory is below 1 MiB and never reused.
-    unsafe { &*mm::phys_to_virt(START_INFO.load(Ordering::Relaxed)).cast::<StartInfo>() }
-}
-
-/// The kernel's command line.
-pub fn command_line() -> &'static str {
-    let gpa = start_info().command_line;
-    if gpa == 0 {
-        return "";
-    }
-    // SAFETY: the loader ended it with NUL; the memory is never reused.
-    let text = unsafe { core::ffi::CStr::from_ptr(mm::phys_to_virt(gpa).cast()) };
-    text.to_str().unwrap_or("")
-}
-
-/// The memory map.
-pub fn memory_map() -> &'static [MemoryMapEntry] {
-    let info = start_info();
-    // SAFETY: the loader's array, never reused.
-    unsafe {
-        core::slice::from_raw_parts(
-            mm::phys_to_virt(info.memory_map).cast(),
-            info.memory_map_entries as usize,
-        )
-    }
-}
-
-/// Strings at a gpa, each ended by NUL.
-fn strings(gpa: u64, len: u64) -> impl Iterator<Item = &'static [u8]> {
-    let bytes: &'static [u8] = if len == 0 {
-        &[]
-    } else {
-        // SAFETY: gnomon's boot structures, below 1 MiB, never reused.
-        unsafe { core::slice::from_raw_parts(mm::phys_to_virt(gpa), len as usize) }
-    };
-    bytes
-        .split_inclusive(|&b| b == 0)
-        .map(|s| s.strip_suffix(&[0]).unwrap_or(s))
-}
-
-/// init's arguments; empty under a loader that gives none.
-pub fn init_args() -> impl Iterator<Item = &'static [u8]> {
-    facts()
-        .map(|f| strings(f.init_args, f.init_args_len))
-        .into_iter()
-        .flatten()
-}
-
-/// init's environment.
-pub fn init_env() -> impl Iterator<Item = &'static [u8]> {
-    facts()
-        .map(|f| strings(f.init_env, f.init_env_len))
-        .into_iter()
-        .flatten()
 }
 
 /// First Rust code: on the boot stack, at the link address, interrupts off.
@@ -417,32 +314,14 @@ extern "C" fn start_kernel(start_info: u64, facts: u64, physical_base: u64) -> !
     }
     cpu.cr3.set(kernel_root());
     percpu::set_kernel_stack(boot_stack());
-    START_INFO.store(start_info, Ordering::Relaxed);
     mm::direct::init_early();
-    if facts != 0 {
-        let facts = mm::phys_to_virt(facts).cast::<BootFacts>();
-        // SAFETY: gnomon put it there.
-        if unsafe { (*facts).magic } == MAGIC {
-            FACTS.store(facts, Ordering::Relaxed);
-            crate::log::use_gnomon_port();
-        }
-    }
-    // SAFETY: the loader's structure.
-    if unsafe { (*mm::phys_to_virt(start_info).cast::<StartInfo>()).magic } != START_INFO_MAGIC {
-        panic!("the loader passed no hvm_start_info: use a PVH loader or gnomon");
-    }
+    // SAFETY: the loader's registers, as `_start64` got them.
+    unsafe { boot_info::init(start_info, facts) };
     cpu::init();
     fpu::init();
-    mm::init(memory_map());
+    mm::init(boot_info::memory_map());
     syscall_entry::init();
     apic::init();
     tsc::init();
     crate::init::run()
-}
-
-/// Ends the run where no device ends it: an empty IDT and an exception.
-pub fn triple_fault() -> ! {
-    let none = gdt::TablePointer { limit: 0, base: 0 };
-    // SAFETY: the machine ends here.
-    unsafe { asm!("lidt [{}]", "ud2", in(reg) &raw const none, options(noreturn)) }
 }

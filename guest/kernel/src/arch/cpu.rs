@@ -168,7 +168,7 @@ pub fn init() {
     };
     let mut features = 0;
     let mut cr4 = read_cr4() | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-    if leaf1.ecx & 1 << 26 != 0 && !super::boot::has_quirk(NO_XSAVE_IN_RING0) {
+    if leaf1.ecx & 1 << 26 != 0 && !super::boot_info::has_quirk(NO_XSAVE_IN_RING0) {
         features |= XSAVE;
         cr4 |= CR4_OSXSAVE;
         if cpuid(0xd, 1).eax & 1 != 0 {

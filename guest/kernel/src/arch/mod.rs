@@ -8,6 +8,7 @@
 pub mod apic;
 pub mod backtrace;
 pub mod boot;
+pub mod boot_info;
 mod compare;
 pub mod context;
 pub mod cpu;

@@ -1,10 +1,10 @@
 //! Seed of the kernel's random numbers.
 
-use super::{boot, cpu, tsc};
+use super::{boot_info, cpu, tsc};
 
 /// 32 bytes that differ from boot to boot: gnomon's, else RDRAND's, else the time-stamp counter's.
 pub fn seed() -> [u8; 32] {
-    if let Some(facts) = boot::facts() {
+    if let Some(facts) = boot_info::facts() {
         return facts.seed;
     }
     let mut seed = [0; 32];

@@ -15,7 +15,7 @@ use gnomon_abi::boot::SYSCALL_STAYS_IN_RING3;
 
 use super::gdt::{STAR, USER_CS, USER_DS};
 use super::trap::{self, TrapFrame};
-use super::{boot, cpu, percpu};
+use super::{boot_info, cpu, percpu};
 use crate::mm::{layout, mmio};
 
 /// The gate's address: second-last page of the device window.
@@ -264,7 +264,7 @@ pub unsafe fn return_to_user(frame: *mut TrapFrame) -> ! {
 
 /// Points SYSCALL at the kernel.
 pub(super) fn init() {
-    let entry = if boot::has_quirk(SYSCALL_STAYS_IN_RING3) {
+    let entry = if boot_info::has_quirk(SYSCALL_STAYS_IN_RING3) {
         mmio::map_gate(GATE);
         GATE as u64
     } else {

@@ -3,7 +3,7 @@
 use gnomon_abi::boot::INT_N_IS_UD;
 use gnomon_abi::ports::FatalReason;
 
-use super::{apic, backtrace, boot, cpu, idt, irq, this_cpu};
+use super::{apic, backtrace, boot_info, cpu, idt, irq, this_cpu};
 use crate::mm::{self, Access, Fault};
 use crate::time::account::Running;
 use crate::{power, syscall, task, time};
@@ -110,7 +110,7 @@ pub(super) extern "C" fn user_trap(frame: &mut TrapFrame, vector: usize) {
             interrupt(vector as u8, whose_time(frame));
         }
     } else {
-        if vector == INVALID_OPCODE && boot::has_quirk(INT_N_IS_UD) && int_n(frame) {
+        if vector == INVALID_OPCODE && boot_info::has_quirk(INT_N_IS_UD) && int_n(frame) {
             return;
         }
         exception(frame, vector, frame.rip, None);

@@ -3,7 +3,7 @@
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, boot};
+use super::{apic, boot_info};
 
 /// Nanoseconds per tick, times 2^32.
 static SCALE: AtomicU64 = AtomicU64::new(1 << 32);
@@ -27,7 +27,7 @@ pub fn now_ns() -> u64 {
 /// Sets the clock's rate: from gnomon's boot facts, or measured against the local APIC's timer.
 pub(super) fn init() {
     BASE.store(read(), Ordering::Relaxed);
-    let khz = match boot::facts() {
+    let khz = match boot_info::facts() {
         Some(facts) if facts.tsc_khz != 0 => facts.tsc_khz,
         _ => measure_khz(),
     };

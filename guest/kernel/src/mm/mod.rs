@@ -61,7 +61,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use gnomon_frames::{FrameMeta, MemMap};
 
-use crate::arch::boot::{self, MemoryMapEntry};
+use crate::arch::boot;
+use crate::arch::boot_info::{self, MemoryMapEntry};
 use layout::{DIRECT_MAP, DIRECT_MAP_SIZE, PAGE};
 
 /// Address of physical memory in the direct map.
@@ -112,7 +113,7 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
     if !usable().any(|(start, end)| start <= image_start && reserved_end <= end) {
         panic!("not enough memory behind the kernel: give the machine more (--mem)");
     }
-    if boot::facts().is_none() {
+    if boot_info::facts().is_none() {
         // Another loader may have left something there.
         // SAFETY: usable memory that nobody has yet; the first GiB is mapped on demand.
         unsafe { phys_to_virt(area).write_bytes(0, (reserved_end - area) as usize) };
@@ -120,7 +121,7 @@ pub fn init(memory_map: &[MemoryMapEntry]) {
     direct::init(end, area);
     // SAFETY: zero, in usable memory, reserved for ever below.
     let map = unsafe { MemMap::new(phys_to_virt(entries).cast(), frames as u32) };
-    frame::init(map, boot::facts().is_some());
+    frame::init(map, boot_info::facts().is_some());
     let ram: u64 = usable()
         .map(|(start, end)| end.min(frames * page) - start)
         .sum();

@@ -20,7 +20,7 @@ use super::thread::{self, Task, state};
 use super::{COMM_LEN, current};
 use crate::arch::context::Context;
 use crate::arch::fpu::FpuState;
-use crate::arch::{TrapFrame, boot, percpu, syscall_entry};
+use crate::arch::{TrapFrame, boot_info, percpu, syscall_entry};
 use crate::errno::KResult;
 use crate::fs::{self, Dentry, FdTable, FileType, FsContext, Inode, Metadata, OpenFlags};
 use crate::sync::SpinLock;
@@ -34,7 +34,7 @@ fn comm(name: &[u8]) -> [u8; COMM_LEN] {
 
 /// A word `name=value` of the kernel's command line.
 fn option(name: &str) -> Option<&'static str> {
-    boot::command_line()
+    boot_info::command_line()
         .split_ascii_whitespace()
         .rev()
         .find_map(|word| {
@@ -243,8 +243,8 @@ extern "C" fn init_start(_: usize) -> ! {
         klog!("init: the console cannot be opened ({e:?}): /dev/console or /dev/hvc0 is missing");
     }
     let mut frame = TrapFrame::default();
-    let mut args = boot::init_args().peekable();
-    let mut env = boot::init_env().peekable();
+    let mut args = boot_info::init_args().peekable();
+    let mut env = boot_info::init_env().peekable();
     let result = match (args.peek().is_some(), env.peek().is_some()) {
         (true, true) => exec::exec_from_kernel(&mut frame, PATH, args, env),
         (true, false) => exec::exec_from_kernel(&mut frame, PATH, args, ENV.into_iter()),

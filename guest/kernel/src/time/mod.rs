@@ -26,7 +26,7 @@ static WALL_OFFSET: AtomicU64 = AtomicU64::new(0);
 
 /// Start the clocks; once, at boot.
 pub fn init() {
-    let wall = arch::boot::facts().map_or_else(arch::rtc_ns, |facts| facts.wall_clock_ns);
+    let wall = arch::boot_info::facts().map_or_else(arch::rtc_ns, |facts| facts.wall_clock_ns);
     set_wall_ns(wall);
 }
 

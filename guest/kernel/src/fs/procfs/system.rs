@@ -89,7 +89,7 @@ pub static ROOT: Directory = Directory {
     entries: &[
         text("buddyinfo", buddyinfo),
         text("cmdline", || {
-            format!("{}\n", crate::arch::boot::command_line())
+            format!("{}\n", crate::arch::boot_info::command_line())
         }),
         text("cpuinfo", cpuinfo),
         text("devices", devices),
