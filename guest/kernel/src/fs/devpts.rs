@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use super::{
-    DirEntry, FileOps, FileSystem, FileType, Inode, Metadata, OpenFlags, SetAttr, StatFs, devfs,
+    DirEntry, FileOps, FileSystem, FileType, Inode, Metadata, OpenFlags, SetAttr, StatFs, device,
 };
 use crate::errno::{Errno, KResult};
 use crate::sync::Once;
@@ -28,7 +28,8 @@ pub fn instance() -> Arc<dyn FileSystem> {
     Arc::new(DevPts)
 }
 
-fn device() -> u64 {
+/// The number of the file system.
+fn dev() -> u64 {
     static DEVICE: Once<u64> = Once::new();
     *DEVICE.call_once(super::mount::next_dev)
 }
@@ -37,7 +38,7 @@ fn device() -> u64 {
 pub fn metadata(number: u64, kind: FileType, perm: u32) -> Metadata {
     Metadata {
         blksize: 1024,
-        ..Metadata::synthetic(device(), FIRST_INO + number, kind, perm)
+        ..Metadata::synthetic(dev(), FIRST_INO + number, kind, perm)
     }
 }
 
@@ -71,7 +72,7 @@ impl Inode for Directory {
     fn metadata(&self) -> Metadata {
         Metadata {
             nlink: 2,
-            ..Metadata::synthetic(device(), ROOT_INO, FileType::Directory, 0o755)
+            ..Metadata::synthetic(dev(), ROOT_INO, FileType::Directory, 0o755)
         }
     }
 
@@ -120,8 +121,8 @@ struct MasterNode;
 impl Inode for MasterNode {
     fn metadata(&self) -> Metadata {
         Metadata {
-            rdev: devfs::make_dev(5, 2),
-            ..Metadata::synthetic(device(), MASTER_INO, FileType::Char, 0)
+            rdev: device::make_dev(5, 2),
+            ..Metadata::synthetic(dev(), MASTER_INO, FileType::Char, 0)
         }
     }
 

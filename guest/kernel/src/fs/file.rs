@@ -80,6 +80,9 @@ impl core::ops::BitOr for OpenFlags {
     }
 }
 
+/// Bytes that can be read at once (`ioctl(2)`, an `int` at the argument).
+pub const FIONREAD: u32 = 0x541b;
+
 /// What an object that is no plain file does when a descriptor of it is used: pipes, terminals,
 /// devices, event counters. Cleaning up happens in `Drop`.
 pub trait FileOps: Send + Sync {

@@ -8,7 +8,8 @@
 //! | [`File`]: an open file description; [`FileOps`]: what can be done with it | `file.rs` |
 //! | [`FdTable`]: a process's descriptors | `fdtable.rs` |
 //! | [`PageCache`]: file pages shared by read, write and mmap, with write-back | `cache.rs` |
-//! | ext2, tmpfs, devfs, devpts, procfs | `ext2fs.rs`, `tmpfs.rs`, `devfs.rs`, `devpts.rs`, `procfs/` |
+//! | ext2, tmpfs, devfs, devpts, procfs | `ext2fs/`, `tmpfs.rs`, `devfs.rs`, `devpts.rs`, `procfs/` |
+//! | special files: what device numbers stand for | `device.rs` |
 //! | pipes, eventfd, epoll, UNIX sockets | `pipe.rs`, `eventfd.rs`, `epoll.rs`, `unix.rs` |
 //!
 //! Lock order: dentry children before inode locks before the page cache before the ext2 lock;
@@ -18,7 +19,8 @@ mod buf;
 pub mod cache;
 pub mod context;
 mod dentry;
-pub mod devfs;
+mod devfs;
+pub mod device;
 pub mod devpts;
 pub mod epoll;
 pub mod eventfd;
@@ -26,7 +28,6 @@ pub mod ext2fs;
 mod fdtable;
 mod file;
 mod inode;
-mod kmsg;
 pub mod lock;
 pub mod mount;
 pub mod path;
@@ -45,7 +46,7 @@ pub use cache::reclaim;
 pub use context::FsContext;
 pub use dentry::{Dentry, drop_gone, drop_unused, recent_name};
 pub use fdtable::{FdTable, MAX_FDS};
-pub use file::{File, FileOps, OpenFlags, open_dentry, open_files};
+pub use file::{FIONREAD, File, FileOps, OpenFlags, open_dentry, open_files};
 pub use inode::{FileSystem, Inode};
 pub use mount::{init, sync_all, unmount_all};
 pub use path::{Lookup, lookup};

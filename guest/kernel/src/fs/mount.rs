@@ -11,7 +11,7 @@ use gnomon_abi::ports::FatalReason;
 use super::ext2fs::Ext2Fs;
 use super::path::{Last, Lookup, Resolved};
 use super::tmpfs::TmpFs;
-use super::{Dentry, FileSystem, FileType, FsContext, devfs, devpts, procfs};
+use super::{Dentry, FileSystem, FileType, FsContext, devfs, device, devpts, procfs};
 use crate::drivers::block;
 use crate::errno::{Errno, KResult};
 use crate::sync::{Once, SpinLock};
@@ -36,7 +36,7 @@ static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
 /// A number for a new file system instance (`st_dev`): major 0, as for file systems without a
 /// device of their own.
 pub fn next_dev() -> u64 {
-    devfs::make_dev(0, NEXT_DEV.fetch_add(1, Ordering::Relaxed) as u32)
+    device::make_dev(0, NEXT_DEV.fetch_add(1, Ordering::Relaxed) as u32)
 }
 
 /// The root of all.
@@ -295,11 +295,12 @@ const FIRST_ID: usize = 20;
 /// The number of the mount of the file system that is the device `dev`; 0: it is not mounted.
 pub fn id_of(dev: u64) -> usize {
     let mounts = MOUNTS.lock().clone();
-    let at = mounts.iter().position(|mount| device(mount) == dev);
+    let at = mounts.iter().position(|mount| dev_of(mount) == dev);
     at.map_or(0, |at| FIRST_ID + at)
 }
 
-fn device(mount: &Mount) -> u64 {
+/// The number of the file system that is mounted.
+fn dev_of(mount: &Mount) -> u64 {
     mount.root.inode().map_or(0, |inode| inode.metadata().dev)
 }
 
@@ -314,7 +315,7 @@ pub fn describe_tree() -> String {
                 .iter()
                 .rposition(|other| point.is_below(&other.root))
         });
-        let (major, minor) = devfs::split_dev(device(mount));
+        let (major, minor) = device::split_dev(dev_of(mount));
         text.push_str(&format!(
             "{} {} {major}:{minor} / {} {},noatime - {} {} {}\n",
             FIRST_ID + at,

@@ -1,33 +1,27 @@
 //! A file system in memory and swap space: `/tmp`, `/dev/shm`, and the nameless files of
 //! `memfd_create(2)`.
 
+mod data;
+mod directory;
+mod inode;
 mod pages;
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::cache::{self, PAGE, PageCache};
+use super::cache::{PAGE, PageCache};
 use super::seal::Seals;
-use super::{
-    DirEntry, FileOps, FileSystem, FileType, Inode, Metadata, OpenFlags, ReadBuf, SetAttr, StatFs,
-    Timespec, WriteBuf,
-};
+use super::{FileSystem, FileType, Inode, Metadata, StatFs, Timespec};
 use crate::errno::{Errno, KResult};
-use crate::mm::frame::{self, Frame};
-use crate::mm::{reclaim, swap};
+use crate::mm::{frame, reclaim, swap};
 use crate::sync::{Mutex, SpinLock};
 
+use directory::Entries;
 use pages::Swapped;
 pub use pages::{bring_back, swap_out};
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
-
-/// No file is larger: indices of pages stay far from overflow.
-const MAX_SIZE: u64 = 1 << 46;
 
 /// A mounted tmpfs.
 pub struct TmpFs {
@@ -67,7 +61,6 @@ impl TmpFs {
             root: SpinLock::new(None),
         });
         let root = fs.make(FileType::Directory, perm, (0, 0), 0, b"");
-        root.meta.lock().nlink = 2;
         *fs.root.lock() = Some(root);
         fs
     }
@@ -153,45 +146,27 @@ impl FileSystem for TmpFs {
     }
 }
 
-#[derive(Default)]
-struct Entries {
-    by_name: BTreeMap<Box<[u8]>, (u64, Arc<TmpInode>)>,
-    /// The directory in order of its cookies, which never change.
-    by_cookie: BTreeMap<u64, Box<[u8]>>,
-    last_cookie: u64,
-}
-
-impl Entries {
-    fn add(&mut self, name: &[u8], inode: Arc<TmpInode>) {
-        // 0, 1 and 2 are the start, `.` and `..`.
-        self.last_cookie = self.last_cookie.max(2) + 1;
-        self.by_name.insert(name.into(), (self.last_cookie, inode));
-        self.by_cookie.insert(self.last_cookie, name.into());
-    }
-
-    fn remove(&mut self, name: &[u8]) -> Option<Arc<TmpInode>> {
-        let (cookie, inode) = self.by_name.remove(name)?;
-        self.by_cookie.remove(&cookie);
-        Some(inode)
-    }
-}
-
 /// An inode in memory.
 pub struct TmpInode {
     me: Weak<TmpInode>,
     fs: Weak<TmpFs>,
     kind: FileType,
     meta: SpinLock<Metadata>,
+    /// Held while data or size change.
     write: Mutex<()>,
     cache: PageCache,
+    /// Of a directory.
     entries: SpinLock<Entries>,
+    /// Of a symbolic link.
     target: Vec<u8>,
+    /// Open descriptions by which it can be written.
     writers: AtomicU32,
     seals: Seals,
     swapped: Swapped,
 }
 
 impl TmpInode {
+    /// The inode, if it is of a tmpfs. EXDEV.
     fn of(inode: &Arc<dyn Inode>) -> KResult<&TmpInode> {
         inode
             .as_any()
@@ -199,6 +174,7 @@ impl TmpInode {
             .ok_or(Errno::EXDEV)
     }
 
+    /// Its contents have changed now.
     fn touch(&self) {
         let now = Timespec::now();
         let mut meta = self.meta.lock();
@@ -206,32 +182,11 @@ impl TmpInode {
         meta.ctime = now;
     }
 
-    fn enter(&self, name: &[u8], inode: Arc<TmpInode>) -> KResult<()> {
-        if self.kind != FileType::Directory {
-            return Err(Errno::ENOTDIR);
-        }
-        {
-            let mut entries = self.entries.lock();
-            if entries.by_name.contains_key(name) {
-                return Err(Errno::EEXIST);
-            }
-            if inode.kind == FileType::Directory {
-                self.meta.lock().nlink += 1;
-            }
-            entries.add(name, inode);
-        }
-        self.touch();
-        Ok(())
-    }
-
+    /// It has `change` more links, and has changed now.
     fn linked(&self, change: i32) {
         let mut meta = self.meta.lock();
         meta.nlink = meta.nlink.saturating_add_signed(change);
         meta.ctime = Timespec::now();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.entries.lock().by_name.is_empty()
     }
 
     /// So many pages are the file's no more.
@@ -240,315 +195,11 @@ impl TmpInode {
             fs.used.fetch_sub(pages, Ordering::Relaxed);
         }
     }
-
-    fn write_locked(&self, offset: u64, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        self.seals.check_write(offset, self.size(), buf)?;
-        let mut at = offset;
-        let mut written = 0;
-        while buf.remaining() > 0 {
-            if at >= MAX_SIZE {
-                return if written > 0 {
-                    Ok(written)
-                } else {
-                    Err(Errno::EFBIG)
-                };
-            }
-            let within = (at % PAGE as u64) as usize;
-            let len = buf.remaining().min(PAGE - within);
-            let step = self
-                .page_or_new(at / PAGE as u64)
-                .and_then(|frame| buf.take(&mut cache::bytes_mut(&frame)[within..within + len]));
-            match step {
-                Ok(0) => break,
-                Ok(n) => {
-                    at += n as u64;
-                    written += n;
-                }
-                Err(e) if written == 0 => return Err(e),
-                Err(_) => break,
-            }
-        }
-        let now = Timespec::now();
-        let mut meta = self.meta.lock();
-        meta.size = meta.size.max(at);
-        meta.mtime = now;
-        meta.ctime = now;
-        Ok(written)
-    }
 }
 
 impl Drop for TmpInode {
     fn drop(&mut self) {
         self.forget_pages();
         self.give_back(self.meta.lock().blocks / (PAGE / 512) as u64);
-    }
-}
-
-impl Inode for TmpInode {
-    fn metadata(&self) -> Metadata {
-        *self.meta.lock()
-    }
-
-    fn kind(&self) -> FileType {
-        self.kind
-    }
-
-    fn size(&self) -> u64 {
-        self.meta.lock().size
-    }
-
-    fn fs(&self) -> Option<Arc<dyn FileSystem>> {
-        let fs: Arc<dyn FileSystem> = self.fs.upgrade()?;
-        Some(fs)
-    }
-
-    fn lookup(&self, name: &[u8]) -> KResult<Arc<dyn Inode>> {
-        match self.entries.lock().by_name.get(name) {
-            Some((_, inode)) => Ok(inode.clone()),
-            None => Err(Errno::ENOENT),
-        }
-    }
-
-    fn create(
-        &self,
-        name: &[u8],
-        kind: FileType,
-        perm: u32,
-        owner: (u32, u32),
-        rdev: u64,
-    ) -> KResult<Arc<dyn Inode>> {
-        let fs = self.fs.upgrade().ok_or(Errno::ENOENT)?;
-        let inode = fs.make(kind, perm, owner, rdev, b"");
-        self.enter(name, inode.clone())?;
-        Ok(inode)
-    }
-
-    fn symlink(&self, name: &[u8], target: &[u8], owner: (u32, u32)) -> KResult<Arc<dyn Inode>> {
-        let fs = self.fs.upgrade().ok_or(Errno::ENOENT)?;
-        let inode = fs.make(FileType::Symlink, 0o777, owner, 0, target);
-        self.enter(name, inode.clone())?;
-        Ok(inode)
-    }
-
-    fn link(&self, name: &[u8], inode: &Arc<dyn Inode>) -> KResult<()> {
-        let target = Self::of(inode)?.me.upgrade().ok_or(Errno::ENOENT)?;
-        self.enter(name, target.clone())?;
-        target.linked(1);
-        Ok(())
-    }
-
-    fn unlink(&self, name: &[u8], inode: &Arc<dyn Inode>) -> KResult<()> {
-        let removed = self.entries.lock().remove(name);
-        drop(removed.ok_or(Errno::ENOENT)?);
-        Self::of(inode)?.linked(-1);
-        self.touch();
-        Ok(())
-    }
-
-    fn rmdir(&self, name: &[u8], inode: &Arc<dyn Inode>) -> KResult<()> {
-        let dir = Self::of(inode)?;
-        if !dir.is_empty() {
-            return Err(Errno::ENOTEMPTY);
-        }
-        let removed = self.entries.lock().remove(name);
-        drop(removed.ok_or(Errno::ENOENT)?);
-        dir.linked(-2);
-        self.linked(-1);
-        self.touch();
-        Ok(())
-    }
-
-    fn rename(
-        &self,
-        name: &[u8],
-        inode: &Arc<dyn Inode>,
-        new_dir: &Arc<dyn Inode>,
-        new_name: &[u8],
-        replaced: Option<&Arc<dyn Inode>>,
-    ) -> KResult<()> {
-        let target = Self::of(new_dir)?;
-        if let Some(replaced) = replaced {
-            if replaced.kind() == FileType::Directory {
-                new_dir.rmdir(new_name, replaced)?;
-            } else {
-                new_dir.unlink(new_name, replaced)?;
-            }
-        }
-        let moved = self.entries.lock().remove(name).ok_or(Errno::ENOENT)?;
-        if moved.kind == FileType::Directory {
-            self.linked(-1);
-        }
-        self.touch();
-        target.enter(new_name, moved)?;
-        Self::of(inode)?.linked(0);
-        Ok(())
-    }
-
-    fn readlink(&self) -> KResult<Vec<u8>> {
-        if self.kind == FileType::Symlink {
-            Ok(self.target.clone())
-        } else {
-            Err(Errno::EINVAL)
-        }
-    }
-
-    fn readdir(&self, cursor: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> KResult<()> {
-        let mut after = cursor;
-        loop {
-            let entry = {
-                let entries = self.entries.lock();
-                let Some((&cookie, name)) = entries.by_cookie.range(after + 1..).next() else {
-                    return Ok(());
-                };
-                let Some((_, inode)) = entries.by_name.get(name) else {
-                    return Err(Errno::EIO);
-                };
-                DirEntry {
-                    ino: inode.meta.lock().ino,
-                    next: cookie,
-                    kind: inode.kind,
-                    name: name.to_vec(),
-                }
-            };
-            after = entry.next;
-            if !emit(entry) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut ReadBuf<'_>) -> KResult<usize> {
-        let mut at = offset;
-        let mut read = 0;
-        while buf.remaining() > 0 {
-            let size = self.size();
-            if at >= size {
-                break;
-            }
-            let within = (at % PAGE as u64) as usize;
-            let len = (buf.remaining().min(PAGE - within) as u64).min(size - at) as usize;
-            let page = match self.present(at / PAGE as u64) {
-                Ok(page) => page,
-                Err(e) if read == 0 => return Err(e),
-                Err(_) => break,
-            };
-            let step = match page {
-                Some(frame) => buf.put(&cache::bytes(&frame)[within..within + len]),
-                None => buf.put_zeros(len),
-            };
-            match step {
-                Ok(0) => break,
-                Ok(n) => {
-                    at += n as u64;
-                    read += n;
-                }
-                Err(e) if read == 0 => return Err(e),
-                Err(_) => break,
-            }
-        }
-        Ok(read)
-    }
-
-    fn write_at(&self, offset: u64, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let _write = self.write.lock();
-        self.write_locked(offset, buf)
-    }
-
-    fn append(&self, buf: &mut WriteBuf<'_>) -> KResult<(u64, usize)> {
-        let _write = self.write.lock();
-        let end = self.size();
-        Ok((end, self.write_locked(end, buf)?))
-    }
-
-    fn truncate(&self, size: u64) -> KResult<()> {
-        if self.kind != FileType::Regular {
-            return Err(Errno::EINVAL);
-        }
-        if size > MAX_SIZE {
-            return Err(Errno::EFBIG);
-        }
-        let _write = self.write.lock();
-        self.seals.check_size(self.size(), size)?;
-        let tail = (size % PAGE as u64) as usize;
-        if tail != 0
-            && let Some(frame) = self.present(size / PAGE as u64)?
-        {
-            cache::bytes_mut(&frame)[tail..].fill(0);
-        }
-        let left = self.cut(size.div_ceil(PAGE as u64));
-        let blocks = (left * (PAGE / 512)) as u64;
-        let mut meta = self.meta.lock();
-        meta.size = size;
-        let before = core::mem::replace(&mut meta.blocks, blocks);
-        drop(meta);
-        self.give_back(before.saturating_sub(blocks) / (PAGE / 512) as u64);
-        self.touch();
-        Ok(())
-    }
-
-    fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> KResult<()> {
-        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-        if end > MAX_SIZE {
-            return Err(Errno::EFBIG);
-        }
-        let _write = self.write.lock();
-        self.seals.check_size(self.size(), end.max(self.size()))?;
-        for index in offset / PAGE as u64..end.div_ceil(PAGE as u64) {
-            self.page_or_new(index)?;
-        }
-        if !keep_size {
-            let mut meta = self.meta.lock();
-            meta.size = meta.size.max(end);
-        }
-        self.touch();
-        Ok(())
-    }
-
-    fn set_attr(&self, attr: &SetAttr) -> KResult<()> {
-        self.meta.lock().change(attr);
-        Ok(())
-    }
-
-    fn cached_pages(&self, first: u64, end: u64, each: &mut dyn FnMut(u64, &Frame)) {
-        self.cache.each(first, end, each);
-    }
-
-    fn page(&self, index: u64) -> KResult<Option<Frame>> {
-        if self.kind != FileType::Regular {
-            return Err(Errno::ENODEV);
-        }
-        if index >= self.size().div_ceil(PAGE as u64) {
-            return Ok(None);
-        }
-        self.page_or_new(index).map(Some)
-    }
-
-    fn writers(&self) -> Option<&AtomicU32> {
-        Some(&self.writers)
-    }
-
-    fn seals(&self) -> Option<&Seals> {
-        (self.kind == FileType::Regular).then_some(&self.seals)
-    }
-
-    fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
-        match self.kind {
-            FileType::Char | FileType::Block => {
-                super::devfs::open_device(self.kind, self.meta.lock().rdev, flags).map(Some)
-            }
-            FileType::Fifo => {
-                let (dev, ino) = {
-                    let meta = self.meta.lock();
-                    (meta.dev, meta.ino)
-                };
-                super::pipe::open_fifo(dev, ino, flags).map(Some)
-            }
-            FileType::Socket => Err(Errno::ENXIO),
-            _ => Ok(None),
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

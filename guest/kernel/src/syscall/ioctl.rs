@@ -2,11 +2,10 @@
 
 use super::file::get_open;
 use crate::errno::{Errno, KResult};
-use crate::fs::{FileType, OpenFlags};
+use crate::fs::{FIONREAD, FileType, OpenFlags};
 use crate::mm::user::{read_user, write_user};
 use crate::task;
 
-const FIONREAD: u32 = 0x541b;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;

@@ -79,7 +79,7 @@ pub fn sys_mmap(
         match file.kind() {
             FileType::Regular => {}
             // /dev/zero maps as anonymous memory.
-            FileType::Char if crate::fs::devfs::is_zero(&file) => {
+            FileType::Char if crate::fs::device::is_zero(&file) => {
                 return map(
                     addr,
                     fixed,

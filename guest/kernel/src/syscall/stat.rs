@@ -171,8 +171,8 @@ pub fn sys_statx(
         return Err(Errno::EINVAL);
     }
     let meta = inode_at(dirfd, path, flags)?.metadata();
-    let (rdev_major, rdev_minor) = crate::fs::devfs::split_dev(meta.rdev);
-    let (dev_major, dev_minor) = crate::fs::devfs::split_dev(meta.dev);
+    let (rdev_major, rdev_minor) = crate::fs::device::split_dev(meta.rdev);
+    let (dev_major, dev_minor) = crate::fs::device::split_dev(meta.dev);
     let stamp = |time: Timespec| [time.sec as u64, u64::from(time.nsec)];
     let statx = Statx {
         mask: STATX_BASIC,

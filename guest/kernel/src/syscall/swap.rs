@@ -6,7 +6,7 @@ use super::open::read_path;
 use crate::drivers::block::BlockDevice;
 use crate::errno::{Errno, KResult};
 use crate::fs::perm::Who;
-use crate::fs::{FileType, devfs, path};
+use crate::fs::{FileType, device, path};
 use crate::mm::swap;
 
 const SWAP_FLAG_PREFER: usize = 0x8000;
@@ -26,7 +26,7 @@ fn disk(path: usize) -> KResult<Arc<dyn BlockDevice>> {
     if meta.kind != FileType::Block {
         return Err(Errno::EINVAL);
     }
-    devfs::disk(meta.rdev)
+    device::disk::get(meta.rdev)
 }
 
 /// `swapon(2)`: disks only. Discards are not needed: the flags for them are accepted.

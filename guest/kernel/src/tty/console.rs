@@ -10,7 +10,7 @@ use super::line::Line;
 use super::termios::WinSize;
 use crate::drivers::console::{self, Console, InputSink};
 use crate::errno::KResult;
-use crate::fs::{WriteBuf, devfs};
+use crate::fs::{WriteBuf, device};
 use crate::sync::Once;
 
 static TTY: Once<Arc<Tty>> = Once::new();
@@ -48,7 +48,7 @@ pub fn console_tty() -> Option<Arc<Tty>> {
 impl Line for Console {
     /// `/dev/console` is 5:1.
     fn device(&self) -> u64 {
-        devfs::make_dev(5, 1)
+        device::make_dev(5, 1)
     }
 
     fn room(&self) -> usize {

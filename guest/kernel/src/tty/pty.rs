@@ -23,8 +23,8 @@ use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, Lookup};
 use crate::fs::perm::Who;
 use crate::fs::{
-    File, FileOps, FileType, FsContext, Metadata, OpenFlags, PollEvents, PollTable, ReadBuf,
-    Timespec, WriteBuf, devfs, devpts, open_dentry,
+    FIONREAD, File, FileOps, FileType, FsContext, Metadata, OpenFlags, PollEvents, PollTable,
+    ReadBuf, Timespec, WriteBuf, device, devpts, open_dentry,
 };
 use crate::mm::user::{read_user, write_user};
 use crate::sync::{SpinLock, WaitQueue};
@@ -45,7 +45,6 @@ const TTY_GROUP: u32 = 5;
 
 const TCFLSH: u32 = 0x540b;
 const TIOCOUTQ: u32 = 0x5411;
-const FIONREAD: u32 = 0x541b;
 const TIOCNOTTY: u32 = 0x5422;
 const TIOCGPTPEER: u32 = 0x5441;
 const TIOCGPTN: u32 = 0x8004_5430;
@@ -99,7 +98,7 @@ impl Pair {
 
 impl Line for Pair {
     fn device(&self) -> u64 {
-        devfs::make_dev(MAJOR, self.number)
+        device::make_dev(MAJOR, self.number)
     }
 
     fn room(&self) -> usize {

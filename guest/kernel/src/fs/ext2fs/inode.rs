@@ -14,7 +14,7 @@ use crate::errno::{Errno, KResult};
 use crate::fs::cache::{self, PAGE, PageCache};
 use crate::fs::{
     DirEntry, FileOps, FileSystem, FileType, Inode, Metadata, OpenFlags, ReadBuf, SetAttr,
-    Timespec, WriteBuf, devfs, pipe,
+    Timespec, WriteBuf, device, pipe,
 };
 use crate::mm::frame::Frame;
 use crate::sync::{Mutex, SpinLock};
@@ -178,7 +178,7 @@ impl Inode for Ext2Inode {
         owner: (u32, u32),
         rdev: u64,
     ) -> KResult<Arc<dyn Inode>> {
-        let (major, minor) = devfs::split_dev(rdev);
+        let (major, minor) = device::split_dev(rdev);
         let new = NewInode {
             kind: file_kind(kind),
             permissions: perm as u16,
@@ -462,11 +462,11 @@ impl Inode for Ext2Inode {
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
         match self.kind {
             FileType::Char | FileType::Block => {
-                devfs::open_device(self.kind, self.meta.lock().rdev, flags).map(Some)
+                device::open(self.kind, self.meta.lock().rdev, flags).map(Some)
             }
             FileType::Fifo => {
                 let (dev, ino) = (self.fs.dev, u64::from(self.ino.0));
-                pipe::open_fifo(dev, ino, flags).map(Some)
+                pipe::fifo::open(dev, ino, flags).map(Some)
             }
             FileType::Socket => Err(Errno::ENXIO),
             _ => Ok(None),

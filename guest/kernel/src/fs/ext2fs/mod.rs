@@ -282,7 +282,7 @@ impl Ext2Fs {
             nlink: u32::from(facts.links),
             uid: facts.uid,
             gid: facts.gid,
-            rdev: super::devfs::make_dev(facts.rdev.0, facts.rdev.1),
+            rdev: super::device::make_dev(facts.rdev.0, facts.rdev.1),
             size: facts.size,
             blocks: facts.sectors,
             blksize: self.block_size as u32,

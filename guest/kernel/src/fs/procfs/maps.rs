@@ -32,7 +32,7 @@ fn describe_area(process: &Process, area: &AreaInfo) -> String {
         }
         None => (0, 0),
     };
-    let (major, minor) = crate::fs::devfs::split_dev(dev);
+    let (major, minor) = crate::fs::device::split_dev(dev);
     let mut line = format!(
         "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {ino} ",
         area.start,

@@ -6,7 +6,7 @@ use core::fmt::Write as _;
 
 use crate::arch::cpu;
 use crate::errno::{Errno, KResult};
-use crate::fs::{cache, devfs};
+use crate::fs::{cache, device};
 use crate::mm::{self, frame, heap, stat as counters, swap};
 use crate::task::{self, table};
 use crate::{drivers, sched, time};
@@ -260,8 +260,8 @@ fn meminfo() -> String {
 
 fn partitions() -> String {
     let mut text = String::from("major minor  #blocks  name\n\n");
-    for (name, (dev, sectors)) in devfs::disks() {
-        let (major, minor) = devfs::split_dev(dev);
+    for (name, (dev, sectors)) in device::disk::all() {
+        let (major, minor) = device::split_dev(dev);
         let _ = writeln!(text, "{major:>4} {minor:>8} {:>10} {name}", sectors / 2);
     }
     text

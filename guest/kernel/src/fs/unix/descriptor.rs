@@ -7,11 +7,10 @@ use core::any::Any;
 use super::{Socket, garbage};
 use crate::errno::{Errno, KResult};
 use crate::fs::{
-    File, FileOps, FileType, Inode, Metadata, PollEvents, PollTable, ReadBuf, WriteBuf, pipe,
+    FIONREAD, File, FileOps, FileType, Inode, Metadata, PollEvents, PollTable, ReadBuf, WriteBuf,
+    pipe,
 };
 use crate::mm::user::write_user;
-
-const FIONREAD: u32 = 0x541b;
 
 /// The socket that an open file is. ENOTSOCK.
 pub fn of_file(file: &File) -> KResult<&Arc<Socket>> {

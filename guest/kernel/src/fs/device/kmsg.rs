@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use core::any::Any;
 
-use super::{File, FileOps, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::errno::{Errno, KResult};
+use crate::fs::{File, FileOps, PollEvents, PollTable, ReadBuf, WriteBuf};
 use crate::log::{self, ring};
 use crate::time;
 
