@@ -1,4 +1,4 @@
-//! System calls on descriptors: reading, writing, duplicating, locking, syncing.
+//! System calls on descriptors: reading, writing, duplicating, closing, syncing.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -262,52 +262,6 @@ fn duplicate(old: usize, new: usize, cloexec: bool) -> KResult<usize> {
         lock::closed_by(replaced.inode(), process.pid());
     }
     Ok(new)
-}
-
-/// `ftruncate(2)`
-pub fn sys_ftruncate(fd: usize, len: usize) -> KResult<usize> {
-    if (len as i64) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let file = get_open(fd)?;
-    if !file.flags().writable() || file.kind() != FileType::Regular {
-        return Err(Errno::EINVAL);
-    }
-    if len as u64 > file.inode().size() {
-        crate::task::rlimit::file_room(len as u64 - 1)?;
-    }
-    crate::fs::truncate(file.inode(), len as u64)?;
-    Ok(0)
-}
-
-/// `fallocate(2)`: plain allocation, with or without `FALLOC_FL_KEEP_SIZE`.
-pub fn sys_fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> KResult<usize> {
-    const KEEP_SIZE: usize = 1;
-    let file = get_open(fd)?;
-    if (offset as i64) < 0 || len as i64 <= 0 {
-        return Err(Errno::EINVAL);
-    }
-    if !file.flags().writable() {
-        return Err(Errno::EBADF);
-    }
-    if mode & !KEEP_SIZE != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    match file.kind() {
-        FileType::Regular => {}
-        FileType::Fifo => return Err(Errno::ESPIPE),
-        _ => return Err(Errno::ENODEV),
-    }
-    let end = (offset as u64)
-        .checked_add(len as u64)
-        .ok_or(Errno::EFBIG)?;
-    if end > i64::MAX as u64 {
-        return Err(Errno::EFBIG);
-    }
-    crate::task::rlimit::file_room(end - 1)?;
-    file.inode()
-        .allocate(offset as u64, len as u64, mode & KEEP_SIZE != 0)?;
-    Ok(0)
 }
 
 fn sync_file(fd: usize, data_only: bool) -> KResult<usize> {

@@ -1,10 +1,13 @@
-//! `futex(2)`.
+//! Futexes, and the lists of those that a thread holds.
+
+use core::sync::atomic::Ordering;
 
 use super::types::TimeSpec;
 use crate::errno::{Errno, KResult};
-use crate::mm::user::read_user;
+use crate::mm::user::{read_user, write_user};
 use crate::task::futex::{self, MATCH_ANY};
-use crate::task::{self, RestartBlock, futex_pi};
+use crate::task::signal::may_signal;
+use crate::task::{self, RestartBlock, find_task, futex_pi};
 use crate::time;
 
 const FUTEX_WAIT: usize = 0;
@@ -132,4 +135,29 @@ fn wait_relative(address: usize, value: u32, deadline: Option<u64>) -> KResult<u
         }
         Err(e) => Err(e),
     }
+}
+
+/// `set_robust_list(2)`
+pub fn sys_set_robust_list(head: usize, len: usize) -> KResult<usize> {
+    if len != task::ROBUST_HEAD_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    task::current().robust_list.store(head, Ordering::Relaxed);
+    Ok(0)
+}
+
+/// `get_robust_list(2)`
+pub fn sys_get_robust_list(tid: usize, head: usize, len: usize) -> KResult<usize> {
+    let value = if tid as u32 == 0 {
+        task::current().robust_list.load(Ordering::Relaxed)
+    } else {
+        let task = find_task(tid as u32).ok_or(Errno::ESRCH)?;
+        if !may_signal(&task.process, 0) {
+            return Err(Errno::EPERM);
+        }
+        task.robust_list.load(Ordering::Relaxed)
+    };
+    write_user(len, &task::ROBUST_HEAD_SIZE)?;
+    write_user(head, &value)?;
+    Ok(0)
 }

@@ -5,33 +5,41 @@
 //!
 //! | file | calls |
 //! |---|---|
-//! | `process`, `pidfd`, `ids`, `ptrace` | processes, users, groups, tracing |
-//! | `signal`, `time`, `timers`, `sched`, `futex`, `memory` | what their names say |
-//! | `limits`, `system` | rlimits and usage; the machine as a whole |
-//! | `file`, `copy`, `fcntl`, `ioctl`, `pipe`, `poll` | descriptors |
-//! | `open`, `path`, `stat`, `xattr` | names |
-//! | `socket`, `socket_option`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
+//! | `process`, `clone`, `exec`, `wait`, `pidfd` | processes: who they are, birth, programs, death |
+//! | `ids`, `prctl`, `limits`, `ptrace` | users and groups; attributes; rlimits and usage; tracing |
+//! | `signal`, `time`, `timers`, `sched`, `futex`, `memory`, `swap` | what their names say |
+//! | `system` | the machine as a whole |
+//! | `file`, `copy`, `fcntl`, `ioctl`, `truncate`, `pipe`, `poll` | descriptors |
+//! | `open`, `link`, `rename`, `cwd`, `mount` | names |
+//! | `stat`, `attr`, `xattr` | what files are |
+//! | `socket`, `sysv`, `mqueue` | sockets, System V objects, POSIX message queues |
 
+mod attr;
+mod clone;
 mod copy;
+mod cwd;
+mod exec;
 mod fcntl;
 mod file;
 mod futex;
 mod ids;
 mod ioctl;
 mod limits;
+mod link;
 mod memory;
+mod mount;
 mod mqueue;
 mod open;
-mod path;
 mod pidfd;
 mod pipe;
 mod poll;
+mod prctl;
 mod process;
 mod ptrace;
+mod rename;
 mod sched;
 mod signal;
 mod socket;
-mod socket_option;
 mod stat;
 mod swap;
 mod system;
@@ -39,7 +47,9 @@ mod sysv;
 mod table;
 mod time;
 mod timers;
+mod truncate;
 mod types;
+mod wait;
 mod xattr;
 
 pub use open::open_file;

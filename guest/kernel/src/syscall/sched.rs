@@ -1,4 +1,4 @@
-//! Scheduling: nice values, policies, affinity.
+//! Scheduling: nice values, policies, affinity, and what threads may rely on when they take turns.
 //!
 //! The real-time policies of Linux are accepted and remembered, but everybody is scheduled by the
 //! kernel's one policy.
@@ -302,4 +302,27 @@ pub fn sys_ioprio_set(_which: usize, _who: usize, _priority: usize) -> KResult<u
 /// `ioprio_get(2)`: priorities of input and output: none is set.
 pub fn sys_ioprio_get(_which: usize, _who: usize) -> KResult<usize> {
     Ok(0)
+}
+
+/// `membarrier(2)`: threads take turns on one processor, and whoever is switched to has seen what ran
+/// before. Nothing has to be registered for that.
+pub fn sys_membarrier(command: usize, flags: usize, _cpu: usize) -> KResult<usize> {
+    const QUERY: u32 = 0;
+    /// GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED, PRIVATE_EXPEDITED_SYNC_CORE, and the last three's
+    /// registrations.
+    const KNOWN: u32 = 0x7f;
+    let command = command as u32;
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        QUERY => Ok(KNOWN as usize),
+        _ if command.is_power_of_two() && command & KNOWN != 0 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `rseq(2)`
+pub fn sys_rseq(_area: usize, _len: usize, _flags: usize, _signature: usize) -> KResult<usize> {
+    Err(Errno::ENOSYS)
 }

@@ -3,11 +3,11 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::file::get_open;
-use super::socket::{AF_UNIX, SOL_SOCKET};
+use super::{AF_UNIX, SOL_SOCKET};
 use crate::errno::{Errno, KResult};
 use crate::fs::unix::{self, BUFFER};
 use crate::mm::user::{copy_to_user, read_user, write_user};
+use crate::syscall::file::get_open;
 
 const SO_TYPE: usize = 3;
 const SO_ERROR: usize = 4;
