@@ -36,7 +36,8 @@ tests!(
     cpuinfo_has_a_processor,
     user_time_grows_where_a_program_computes,
     children_times_are_told_after_the_wait,
-    comm_can_be_changed;
+    comm_can_be_changed,
+    what_is_not_to_be_written_opens_for_root_and_fails_then;
     guest: wchan_of_a_sleeper_is_a_function_of_the_kernel,
     system_time_grows_where_a_program_calls,
     line_written_to_kmsg_is_read_back,
@@ -365,6 +366,26 @@ fn comm_can_be_changed() {
     );
     let text = read_to_string("/proc/self/stat").unwrap();
     assert!(text.contains("(a name that is )"));
+}
+
+fn what_is_not_to_be_written_opens_for_root_and_fails_then() {
+    need_root();
+    for (path, error) in [
+        (c"/proc/version", EIO),
+        (c"/proc/sysvipc/sem", EIO),
+        (c"/proc/self/stat", EINVAL),
+        (c"/proc/self/fdinfo/0", EINVAL),
+    ] {
+        let file = Fd::open(path, O_RDWR | O_TRUNC);
+        fails!(error, SYS_write, file.0, c"x", 1);
+        assert!(!file.read(1).unwrap().is_empty(), "{path:?}");
+    }
+    fails!(EACCES, SYS_open, c"/proc/sys/kernel/ostype", O_WRONLY);
+    let child = fork(|| {
+        ok!(SYS_setresuid, 65534, 65534, 65534);
+        fails!(EACCES, SYS_open, c"/proc/version", O_WRONLY);
+    });
+    assert_eq!(child.wait(), Exit::Code(0));
 }
 
 fn wchan_of_a_sleeper_is_a_function_of_the_kernel() {

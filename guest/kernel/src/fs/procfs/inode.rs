@@ -145,11 +145,13 @@ impl Inode for ProcInode {
     }
 
     fn open(&self, flags: OpenFlags) -> KResult<Option<Box<dyn FileOps>>> {
-        let (text, write): (Vec<u8>, Option<Write>) = match self.node {
+        let (text, write) = match self.node {
             Node::File(entry) => match entry.content {
-                system::Content::Text(make) => (make().into_bytes(), None),
+                system::Content::Text(make) => (make().into_bytes(), Err(Errno::EIO)),
+                system::Content::ReadOnly(_) if flags.writable() => return Err(Errno::EACCES),
+                system::Content::ReadOnly(make) => (make().into_bytes(), Err(Errno::EACCES)),
                 system::Content::Setting(make, write) => {
-                    (make().into_bytes(), Some(Write::Machine(write)))
+                    (make().into_bytes(), Ok(Write::Machine(write)))
                 }
                 system::Content::Directory(_) => return Ok(None),
             },
@@ -158,14 +160,14 @@ impl Inode for ProcInode {
                 if entry.private {
                     process::check_inspect(&process)?;
                 }
-                let write = entry.writes.filter(|_| flags.writable());
+                let write = entry.writes.ok_or(Errno::EINVAL);
                 let write = write.map(|write| Write::Process(write, id));
                 ((entry.make)(&process, id)?, write)
             }
             Node::FdInfo(pid, fd) => {
                 let process = process_of(pid)?;
                 process::check_inspect(&process)?;
-                (fdinfo::text(&process, fd)?, None)
+                (fdinfo::text(&process, fd)?, Err(Errno::EINVAL))
             }
             Node::Memory(id) => {
                 let process = process_of(id)?;
@@ -174,9 +176,6 @@ impl Inode for ProcInode {
             }
             _ => return Ok(None),
         };
-        if flags.writable() && write.is_none() {
-            return Err(Errno::EACCES);
-        }
         Ok(Some(Box::new(Text { text, write })))
     }
 

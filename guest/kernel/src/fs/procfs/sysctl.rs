@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
-use super::system::{Directory, directory, setting, text, with_newline};
+use super::system::{Directory, directory, read_only, setting, with_newline};
 use crate::drivers;
 use crate::errno::{Errno, KResult};
 use crate::fs::{cache, unix};
@@ -29,13 +29,13 @@ const FILE_MAX: usize = 65536;
 
 static SYS_FS: Directory = Directory {
     entries: &[
-        text("file-max", || format!("{FILE_MAX}\n")),
-        text("file-nr", || {
+        read_only("file-max", || format!("{FILE_MAX}\n")),
+        read_only("file-nr", || {
             format!("{}\t0\t{FILE_MAX}\n", crate::fs::open_files())
         }),
         directory("mqueue", &super::ipc::MQUEUE),
-        text("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
-        text("pipe-max-size", || {
+        read_only("nr_open", || format!("{}\n", crate::fs::MAX_FDS)),
+        read_only("pipe-max-size", || {
             format!("{}\n", crate::fs::pipe::MAX_CAPACITY)
         }),
     ],
@@ -45,7 +45,7 @@ static SYS_KERNEL: Directory = Directory {
     entries: &[
         setting("core_pattern", core_pattern, core_dump::set_pattern),
         setting("core_uses_pid", core_uses_pid, core_dump::set_uses_pid),
-        text("cap_last_cap", || "40\n".into()),
+        read_only("cap_last_cap", || "40\n".into()),
         setting(
             "domainname",
             || name(&syscall::DOMAIN_NAME),
@@ -56,25 +56,25 @@ static SYS_KERNEL: Directory = Directory {
             || name(&syscall::HOST_NAME),
             |text| set_name(&syscall::HOST_NAME, text),
         ),
-        text("msgmax", || format!("{}\n", msg::LONGEST)),
-        text("msgmnb", || format!("{}\n", msg::CAPACITY)),
-        text("msgmni", || format!("{}\n", msg::MOST)),
-        text("ngroups_max", || "65536\n".into()),
-        text("osrelease", || format!("{}\n", crate::syscall::RELEASE)),
-        text("ostype", || "Linux\n".into()),
-        text("pid_max", || "32768\n".into()),
-        text("overflowgid", || "65534\n".into()),
-        text("overflowuid", || "65534\n".into()),
+        read_only("msgmax", || format!("{}\n", msg::LONGEST)),
+        read_only("msgmnb", || format!("{}\n", msg::CAPACITY)),
+        read_only("msgmni", || format!("{}\n", msg::MOST)),
+        read_only("ngroups_max", || "65536\n".into()),
+        read_only("osrelease", || format!("{}\n", crate::syscall::RELEASE)),
+        read_only("ostype", || "Linux\n".into()),
+        read_only("pid_max", || "32768\n".into()),
+        read_only("overflowgid", || "65534\n".into()),
+        read_only("overflowuid", || "65534\n".into()),
         setting("randomize_va_space", randomisation, set_randomisation),
         directory("random", &SYS_RANDOM),
-        text("sem", || {
+        read_only("sem", || {
             let (in_set, all) = (sem::MOST_IN_SET, sem::MOST_IN_SET * sem::MOST);
             format!("{in_set}\t{all}\t{}\t{}\n", sem::MOST_OPERATIONS, sem::MOST)
         }),
-        text("shmall", || format!("{}\n", shm::LARGEST)),
-        text("shmmax", || format!("{}\n", shm::LARGEST)),
-        text("shmmni", || format!("{}\n", shm::MOST)),
-        text("version", || format!("{}\n", crate::syscall::VERSION)),
+        read_only("shmall", || format!("{}\n", shm::LARGEST)),
+        read_only("shmmax", || format!("{}\n", shm::LARGEST)),
+        read_only("shmmni", || format!("{}\n", shm::MOST)),
+        read_only("version", || format!("{}\n", crate::syscall::VERSION)),
     ],
 };
 
@@ -83,17 +83,19 @@ static SYS_NET: Directory = Directory {
 };
 
 static SYS_NET_CORE: Directory = Directory {
-    entries: &[text("somaxconn", || format!("{}\n", unix::MAX_BACKLOG))],
+    entries: &[read_only("somaxconn", || {
+        format!("{}\n", unix::MAX_BACKLOG)
+    })],
 };
 
 static SYS_RANDOM: Directory = Directory {
-    entries: &[text("uuid", uuid), text("boot_id", boot_id)],
+    entries: &[read_only("uuid", uuid), read_only("boot_id", boot_id)],
 };
 
 static SYS_VM: Directory = Directory {
     entries: &[
         setting("drop_caches", || "0\n".into(), drop_caches),
-        text("overcommit_memory", || "0\n".into()),
+        read_only("overcommit_memory", || "0\n".into()),
         setting("replacement", replacement, reclaim::choose),
     ],
 };

@@ -20,6 +20,8 @@ pub enum Content {
     Text(fn() -> String),
     /// A text that can be changed.
     Setting(fn() -> String, Write),
+    /// A parameter that is only read: not even root may open it for writing.
+    ReadOnly(fn() -> String),
     /// Further names.
     Directory(&'static Directory),
 }
@@ -73,6 +75,14 @@ pub const fn setting(name: &'static str, make: fn() -> String, write: Write) -> 
     Entry {
         name,
         content: Content::Setting(make, write),
+    }
+}
+
+/// A parameter that is only read.
+pub const fn read_only(name: &'static str, make: fn() -> String) -> Entry {
+    Entry {
+        name,
+        content: Content::ReadOnly(make),
     }
 }
 

@@ -20,8 +20,9 @@ pub enum Write {
 pub struct Text {
     /// The text.
     pub text: Vec<u8>,
-    /// What takes writes; none: nothing does.
-    pub write: Option<Write>,
+    /// What takes writes, or the error that they meet: root may open for writing what is not to be
+    /// written.
+    pub write: KResult<Write>,
 }
 
 impl FileOps for Text {
@@ -37,7 +38,7 @@ impl FileOps for Text {
     }
 
     fn write(&self, _file: &File, buf: &mut WriteBuf<'_>) -> KResult<usize> {
-        let write = self.write.ok_or(Errno::EACCES)?;
+        let write = self.write?;
         let mut text = [0; 256];
         let n = buf.take(&mut text)?;
         let text = core::str::from_utf8(&text[..n]).map_err(|_| Errno::EINVAL)?;
