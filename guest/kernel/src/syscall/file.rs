@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::errno::{Errno, KResult};
 use crate::fs::lock;
 use crate::fs::{File, FileType, IoVec, MAX_FDS, OpenFlags, ReadBuf, WriteBuf};
-use crate::mm::user::read_user;
+use crate::mm::user::{read_user, write_user};
 use crate::task;
 
 /// Linux moves at most so many bytes by one call (`MAX_RW_COUNT`).
@@ -17,7 +17,7 @@ pub(super) const MAX_COUNT: usize = 0x7fff_f000;
 const IOV_MAX: usize = 1024;
 
 /// Addresses from here on are not a program's: a buffer there is refused before anything is done.
-const USER_END: usize = 0x8000_0000_0000;
+const LOWER_HALF_END: usize = 0x8000_0000_0000;
 
 /// The file of a descriptor. EBADF; for one opened with `O_PATH` too.
 #[inline]
@@ -34,9 +34,28 @@ pub fn get_open(fd: usize) -> KResult<Arc<File>> {
     Ok(file)
 }
 
+/// Install two files, and store their descriptors at `at`; if that fails, neither stays. EMFILE,
+/// EFAULT.
+pub fn install_pair(
+    (first, second): (Arc<File>, Arc<File>),
+    cloexec: bool,
+    at: usize,
+) -> KResult<usize> {
+    let process = task::current_process();
+    let close = |fd: usize| {
+        let file = process.files.lock().remove(fd);
+        drop(file);
+    };
+    let first = process.install_file(first, cloexec)?;
+    let stored = process.install_file(second, cloexec).and_then(|second| {
+        write_user(at, &[first as u32, second as u32]).inspect_err(|_| close(second))
+    });
+    stored.map(|()| 0).inspect_err(|_| close(first))
+}
+
 fn check_range(buf: usize, len: usize) -> KResult<()> {
     match buf.checked_add(len) {
-        Some(end) if end <= USER_END => Ok(()),
+        Some(end) if end <= LOWER_HALF_END => Ok(()),
         _ => Err(Errno::EFAULT),
     }
 }

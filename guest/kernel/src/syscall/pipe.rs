@@ -2,11 +2,11 @@
 
 use alloc::sync::Arc;
 
-use super::file::{get_open, read_iovec};
+use super::file::{get_open, install_pair, read_iovec};
 use crate::errno::{Errno, KResult};
 use crate::fs::tmpfs::TmpFs;
 use crate::fs::{Dentry, File, OpenFlags, ReadBuf, WriteBuf, eventfd, perm, pipe};
-use crate::mm::user::{read_user_string, write_user};
+use crate::mm::user::read_user_string;
 use crate::task;
 
 /// `pipe(2)`
@@ -21,27 +21,7 @@ pub fn sys_pipe2(fds: usize, flags: usize) -> KResult<usize> {
     if flags.0 & !known.0 != 0 {
         return Err(Errno::EINVAL);
     }
-    let (reader, writer) = pipe::create(flags)?;
-    let cloexec = flags.has(OpenFlags::CLOEXEC);
-    let process = task::current_process();
-    let read_fd = process.install_file(reader, cloexec)?;
-    let write_fd = match process.install_file(writer, cloexec) {
-        Ok(fd) => fd,
-        Err(e) => {
-            let file = process.files.lock().remove(read_fd);
-            drop(file);
-            return Err(e);
-        }
-    };
-    let pair = [read_fd as u32, write_fd as u32];
-    if let Err(e) = write_user(fds, &pair) {
-        let mut files = process.files.lock();
-        let closed = (files.remove(read_fd), files.remove(write_fd));
-        drop(files);
-        drop(closed);
-        return Err(e);
-    }
-    Ok(0)
+    install_pair(pipe::create(flags)?, flags.has(OpenFlags::CLOEXEC), fds)
 }
 
 /// `eventfd(2)`

@@ -6,7 +6,7 @@ use crate::errno::{Errno, KResult};
 use crate::mm::layout::USER_END;
 use crate::mm::user::{read_user, write_user};
 use crate::sched;
-use crate::task;
+use crate::task::{self, CAP_LAST};
 
 const ARCH_SET_GS: usize = 0x1001;
 const ARCH_SET_FS: usize = 0x1002;
@@ -47,8 +47,6 @@ const PR_GET_NO_NEW_PRIVS: usize = 39;
 const PR_GET_TID_ADDRESS: usize = 40;
 const PR_SET_VMA: usize = 0x5356_4d41;
 
-/// Highest capability (`CAP_LAST_CAP`).
-const CAP_LAST: usize = 40;
 /// Timer slack that every task has, in nanoseconds; timers are exact all the same.
 const TIMER_SLACK: usize = 50_000;
 
@@ -92,7 +90,7 @@ pub fn sys_prctl(option: usize, a: usize, b: usize, c: usize, d: usize) -> KResu
         }
         PR_GET_NAME => write_user(a, &me.comm().0)?,
         PR_CAPBSET_READ => {
-            return if a <= CAP_LAST {
+            return if a <= CAP_LAST as usize {
                 Ok(1)
             } else {
                 Err(Errno::EINVAL)

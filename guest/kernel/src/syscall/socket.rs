@@ -10,13 +10,12 @@ pub mod option;
 use alloc::format;
 use alloc::sync::Arc;
 
-use super::file::get_open;
+use super::file::{get_open, install_pair};
 use super::open;
 use crate::errno::{Errno, KResult};
 use crate::fs::path::{self, AT_FDCWD, Last, Lookup};
 use crate::fs::unix::{self, Kind, Socket};
 use crate::fs::{File, FileType, OpenFlags};
-use crate::mm::user::write_user;
 use crate::task;
 
 /// The UNIX domain.
@@ -25,7 +24,9 @@ const AF_UNIX: usize = 1;
 /// The level of options and control data that all sockets have.
 const SOL_SOCKET: u32 = 1;
 
-fn kind_and_flags(domain: usize, kind: usize) -> KResult<(Kind, OpenFlags)> {
+/// The kind of a socket that is to be made, and the flags that come with it. EAFNOSUPPORT, EINVAL,
+/// ESOCKTNOSUPPORT, EPROTONOSUPPORT.
+fn kind_and_flags(domain: usize, kind: usize, protocol: usize) -> KResult<(Kind, OpenFlags)> {
     if domain != AF_UNIX {
         return Err(Errno::EAFNOSUPPORT);
     }
@@ -39,6 +40,9 @@ fn kind_and_flags(domain: usize, kind: usize) -> KResult<(Kind, OpenFlags)> {
         5 => Kind::Packet,
         _ => return Err(Errno::ESOCKTNOSUPPORT),
     };
+    if protocol as u32 > 1 {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
     Ok((kind, flags))
 }
 
@@ -48,35 +52,16 @@ fn install(file: Arc<File>, flags: OpenFlags) -> KResult<usize> {
 
 /// `socket(2)`
 pub fn sys_socket(domain: usize, kind: usize, protocol: usize) -> KResult<usize> {
-    let (kind, flags) = kind_and_flags(domain, kind)?;
-    if protocol as u32 > 1 {
-        return Err(Errno::EPROTONOSUPPORT);
-    }
+    let (kind, flags) = kind_and_flags(domain, kind, protocol)?;
     install(Socket::new(kind).into_file(flags), flags)
 }
 
 /// `socketpair(2)`
 pub fn sys_socketpair(domain: usize, kind: usize, protocol: usize, fds: usize) -> KResult<usize> {
-    let (kind, flags) = kind_and_flags(domain, kind)?;
-    if protocol as u32 > 1 {
-        return Err(Errno::EPROTONOSUPPORT);
-    }
+    let (kind, flags) = kind_and_flags(domain, kind, protocol)?;
     let (a, b) = Socket::pair(kind);
-    let first = install(a.into_file(flags), flags)?;
-    let second = install(b.into_file(flags), flags);
-    let result = second.and_then(|second| {
-        write_user(fds, &[first as u32, second as u32]).inspect_err(|_| close(second))
-    });
-    if let Err(e) = result {
-        close(first);
-        return Err(e);
-    }
-    Ok(0)
-}
-
-fn close(fd: usize) {
-    let file = task::current_process().files.lock().remove(fd);
-    drop(file);
+    let pair = (a.into_file(flags), b.into_file(flags));
+    install_pair(pair, flags.has(OpenFlags::CLOEXEC), fds)
 }
 
 /// `bind(2)`

@@ -2,6 +2,9 @@
 
 use alloc::sync::Arc;
 
+/// Highest capability (`CAP_LAST_CAP`, `capabilities(7)`).
+pub const CAP_LAST: u32 = 40;
+
 /// User and group ids of a process. Root (effective uid 0) stands for all capabilities.
 #[derive(Clone, Debug)]
 pub struct Creds {
@@ -49,7 +52,7 @@ impl Creds {
 
     /// The capabilities that go with the user, one bit each (`capabilities(7)`): all, or none.
     pub fn capabilities(&self) -> u64 {
-        const ALL: u64 = (1 << 41) - 1;
+        const ALL: u64 = (1 << (CAP_LAST + 1)) - 1;
         if self.is_privileged() { ALL } else { 0 }
     }
 }

@@ -46,7 +46,7 @@ pub mod wait;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-pub use creds::Creds;
+pub use creds::{CAP_LAST, Creds};
 pub use family::{set_process_group, start_session};
 pub use process::Process;
 pub use robust::HEAD_SIZE as ROBUST_HEAD_SIZE;

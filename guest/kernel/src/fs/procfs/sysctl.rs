@@ -12,7 +12,7 @@ use crate::ipc::{msg, sem, shm};
 use crate::mm::{random, reclaim};
 use crate::sync::SpinLock;
 use crate::syscall::{self, Name};
-use crate::task::{self, core_dump};
+use crate::task::{self, CAP_LAST, core_dump};
 
 /// The directory.
 pub static SYS: Directory = Directory {
@@ -45,7 +45,7 @@ static SYS_KERNEL: Directory = Directory {
     entries: &[
         setting("core_pattern", core_pattern, core_dump::set_pattern),
         setting("core_uses_pid", core_uses_pid, core_dump::set_uses_pid),
-        read_only("cap_last_cap", || "40\n".into()),
+        read_only("cap_last_cap", || format!("{CAP_LAST}\n")),
         setting(
             "domainname",
             || name(&syscall::DOMAIN_NAME),
