@@ -7,7 +7,7 @@
 //! | path resolution, permissions | `path.rs`, `perm.rs` |
 //! | [`File`]: an open file description; [`FileOps`]: what can be done with it | `file.rs` |
 //! | [`FdTable`]: a process's descriptors | `fdtable.rs` |
-//! | [`PageCache`]: file pages shared by read, write and mmap, with write-back | `cache.rs` |
+//! | [`cache::PageCache`]: file pages shared by read, write and mmap, with write-back | `cache.rs` |
 //! | ext2, tmpfs, devfs, devpts, procfs | `ext2fs/`, `tmpfs.rs`, `devfs.rs`, `devpts.rs`, `procfs/` |
 //! | special files: what device numbers stand for | `device.rs` |
 //! | pipes, eventfd, epoll, UNIX sockets | `pipe.rs`, `eventfd.rs`, `epoll.rs`, `unix.rs` |

@@ -180,7 +180,7 @@ impl Area {
     }
 }
 
-/// One area as /proc/[pid]/maps shows it.
+/// One area as `/proc/[pid]/maps` shows it.
 #[derive(Clone)]
 pub struct AreaInfo {
     /// First address.

@@ -416,7 +416,7 @@ impl Drop for Frame {
 }
 
 /// Takes 2^order contiguous frames for the kernel (the reserve included): their gpa. None: no such
-/// block. They hold anything; [`zero_pages`] clears them.
+/// block. They hold anything.
 pub fn alloc_pages(order: usize) -> Option<u64> {
     let mut a = ALLOCATOR.lock();
     let frame = if order == 0 {

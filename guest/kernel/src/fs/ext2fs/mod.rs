@@ -147,7 +147,7 @@ pub struct Ext2Fs {
 
 static MOUNTED: SpinLock<Vec<Weak<Ext2Fs>>> = SpinLock::new(Vec::new());
 
-/// Drop clean pages of ext2 files; see [`cache::reclaim`].
+/// Drop clean pages of ext2 files; see [`crate::fs::cache::reclaim`].
 pub fn reclaim(target: usize) -> usize {
     let Some(mounted) = MOUNTED.try_lock() else {
         return 0;

@@ -53,7 +53,7 @@ pub fn write(at: usize, len_at: usize, name: &[u8]) -> KResult<()> {
     write_user(len_at, &(raw.len() as u32))
 }
 
-/// As [`write`], for the sender of a message: one without a name has no address at all.
+/// As [`write()`], for the sender of a message: one without a name has no address at all.
 pub fn write_sender(at: usize, len_at: usize, name: &[u8]) -> KResult<()> {
     if at != 0 && name.is_empty() {
         return write_user(len_at, &0u32);
