@@ -6,4 +6,4 @@ for s in HUP INT QUIT ABRT ALRM TERM PIPE USR1 USR2 XCPU VTALRM PROF SYS; do sh 
 sh -c 'trap "" TERM; kill -TERM $$; echo survived; trap - TERM; kill -TERM $$; echo no' ; echo $?
 sh -c 'trap "echo bye" EXIT; kill -INT $$; echo no'; echo $?; sh -c 'trap "echo bye; exit 3" EXIT; exit 5'; echo $?
 (trap 'echo sub' EXIT; exit 4); echo $?; sh -c 'trap "echo in" USR1; kill -USR1 $$; echo after'; trap; (trap); f() { trap 'echo ff' USR1; }; f; kill -USR1 $$
-sh -c 'sleep 20 & wait' & q=$!; sleep 0.1; kill -9 $q; wait $q; echo "d $?"; kill -0 $$ && echo alive; kill -0 999999; echo $?; kill -l 9; kill -l 143; kill -USR2 $$; echo no
+sh -c 'sleep 20 & wait' & q=$!; sleep 0.1; kill -9 $q; wait $q 2>/dev/null; echo "d $?"; kill -0 $$ && echo alive; kill -0 999999; echo $?; kill -l 9; kill -l 143; kill -USR2 $$; echo no
