@@ -46,8 +46,21 @@ fn forks_of_a_process_with_many_pages() {
     if Mode::Shadow.is_listed() {
         let gnomon = Gnomon::new(Mode::Shadow).file(program::path(), IN_GUEST);
         let gnomon = gnomon.options(["--shadow-policy", "unsync"]);
-        gnomon.program([IN_GUEST, "forks"]).run().assert_status(0);
+        gnomon
+            .program([IN_GUEST, "forks", "large"])
+            .run()
+            .assert_status(0);
     }
+}
+
+/// Each child meets the same hidden faults at the same places as the one before.
+#[test]
+fn forks_in_a_loop() {
+    in_every_policy(|gnomon| {
+        let gnomon = gnomon.file(program::path(), IN_GUEST);
+        let finished = gnomon.program([IN_GUEST, "forks", "many"]).run();
+        finished.assert_status(0);
+    });
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! A process with many pages that forks while another keeps the timer busy: what it writes after a fork
-//! is not for the child's eyes. Marking so many pages read-only takes a monitor of page tables several
-//! rounds, between which the timer comes.
+//! Processes that fork: one with many pages, and one in a loop.
 
 use std::io::{Read, Write, pipe};
 use std::time::Duration;
@@ -38,8 +36,10 @@ fn all(memory: &[u8], value: u8) -> bool {
         .all(|&byte| byte == value)
 }
 
-/// Fork six times.
-pub fn run() {
+/// Fork six times with many pages while another process keeps the timer busy: what is written after a
+/// fork is not for the child's eyes. Marking so many pages read-only takes a monitor of page tables
+/// several rounds, between which the timer comes.
+pub fn large() {
     let ticking = fork(|| {
         loop {
             std::thread::sleep(Duration::from_micros(300));
@@ -67,4 +67,35 @@ pub fn run() {
     }
     tell_ticking(libc::SIGKILL);
     wait(ticking);
+}
+
+std::arch::global_asm!(
+    ".global bare_call",
+    "bare_call:",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "syscall",
+    "ret",
+);
+
+unsafe extern "C" {
+    /// A system call that writes no memory of the program's; it clobbers what a C function may.
+    fn bare_call(number: libc::c_long, argument: libc::c_long) -> libc::c_long;
+}
+
+/// Fork three hundred processes, one after the other, in a loop that does nothing else: each only reads its
+/// stack, and meets what the one before has met, at the same place.
+pub fn many() {
+    for _ in 0..300 {
+        // SAFETY: has no argument; the child calls the system alone, without changing memory.
+        let child = unsafe { bare_call(libc::SYS_fork, 0) };
+        if child == 0 {
+            // SAFETY: these change nothing, and the second does not return.
+            unsafe {
+                bare_call(libc::SYS_getpid, 0);
+                bare_call(libc::SYS_exit_group, 0);
+            }
+        }
+        assert_eq!(wait(child as i32), 0);
+    }
 }

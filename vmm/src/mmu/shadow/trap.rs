@@ -15,7 +15,7 @@ use super::monitor::GATE_VA;
 use super::world::Outside;
 use crate::vcpu::exit::Stop;
 
-/// Hidden faults at one place without progress, after which something is wrong.
+/// Hidden faults at one place with nothing else between, after which something is wrong.
 const STUCK: u32 = 256;
 
 /// The breakpoints' enable bits in DR7.
@@ -47,7 +47,7 @@ pub struct Guest {
     last_fault: Option<LastFault>,
     /// How far going on past a trap pays.
     ahead: Ahead,
-    /// The last hidden fault, and how often it has come.
+    /// The last hidden fault (RIP and address), and how often it has come again without progress.
     repeated: ((u64, u64), u32),
     /// What has been counted.
     pub counters: Counters,
@@ -131,6 +131,7 @@ impl Guest {
         error: u32,
         cr2: u64,
     ) -> Result<(), Stop> {
+        let serving = self.serving.is_some();
         match vector {
             vector::PF => {
                 let hidden = self.counters.hidden;
@@ -164,6 +165,10 @@ impl Guest {
                 self.deliver(out, Event::Exception(e))?;
             }
         }
+        // A handler comes to its end even where the instruction that it has interrupted never does.
+        if !serving {
+            self.repeated.1 = 0;
+        }
         self.run_ahead(out)
     }
 
@@ -173,6 +178,7 @@ impl Guest {
     /// Why the run ends.
     pub fn syscall(&mut self, out: &mut Outside<'_>) -> Result<(), Stop> {
         self.counters.syscalls += 1;
+        self.repeated.1 = 0;
         let before = self.cpu.rip.wrapping_sub(2);
         if let Err(e) = enter_syscall(&mut self.cpu) {
             self.cpu.rip = before;
