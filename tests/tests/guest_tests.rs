@@ -13,6 +13,7 @@ use gnomon_tests::scratch::Scratch;
 
 in_every_mode!(
     tests_have_a_line_each_and_a_sum,
+    results_that_cannot_be_written_are_refused_first,
     hanging_test_is_killed_with_its_descendants,
     what_a_test_leaves_is_found,
     panic_names_the_test_and_the_rest_continue,
@@ -126,6 +127,13 @@ fn tests_have_a_line_each_and_a_sum(mode: Mode) {
     assert_line(&finished, "| <why> & \"how\"");
     assert_line(&finished, "Summary 3 passed, 2 failed, 1 skipped");
     assert_well_formed(&junit);
+}
+
+fn results_that_cannot_be_written_are_refused_first(mode: Mode) {
+    let finished = Program::new().run(mode, &["--junit", "/no/such/directory/file", "passes"]);
+    assert_eq!(finished.end, End::Status(125));
+    assert!(finished.errors().contains("cannot write /no/such"));
+    assert_eq!(finished.text(), "", "tests have run");
 }
 
 /// Judged by a parser that is not ours.

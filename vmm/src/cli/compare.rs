@@ -1,6 +1,5 @@
 //! `gnomon compare`: the same workloads under each paging mode, side by side.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Report, Row, Runner};
@@ -52,11 +51,7 @@ pub fn run(args: &Args) -> Result<u8, String> {
     let modes = Mode::parse_list_by_policy(&args.mmu)?;
     let host = Host::open().map_err(|error| error.to_string())?;
     let here = compare::Host::this(host.module());
-    // Said before minutes of measuring.
-    for path in args.json.iter().chain(&args.html) {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        file.map_err(|error| unwritable(path, &error))?;
-    }
+    super::writable(args.json.iter().chain(&args.html).map(PathBuf::as_path))?;
     let runner = Runner::new(
         gnomon_images::NANO,
         args.rounds as usize,
@@ -101,9 +96,5 @@ fn workloads() -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| unwritable(path, &error))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot write {}: {error}", path.display())
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

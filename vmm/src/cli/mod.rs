@@ -11,6 +11,8 @@ mod run;
 mod test;
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::path::Path;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -78,6 +80,19 @@ fn mebibytes(text: &str) -> Result<u64, String> {
         .map_err(|_| "give a whole number of MiB, such as 128".into())
 }
 
+/// Whether files that are asked for can be written, which is to be said before the work and not after;
+/// those that did not exist are empty then.
+///
+/// # Errors
+/// One line that names the file.
+fn writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), String> {
+    for path in files {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Help goes to standard output; a mistake is said in one line.
 fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
@@ -91,21 +106,22 @@ fn usage(error: &clap::Error) -> u8 {
         }
         _ => {
             let mistake = one_line(&error.to_string());
-            tell::err(format_args!(
-                "gnomon: {mistake}; see gnomon --help
-"
-            ));
+            tell::err(format_args!("gnomon: {mistake}; see gnomon --help\n"));
             FAILED
         }
     }
 }
 
-/// What clap says in its first paragraph, on one line.
+/// What clap says in its first paragraph, and the usage if it tells, on one line.
 fn one_line(text: &str) -> String {
-    let first = text.split("\n\n").next().unwrap_or(text);
-    let words: Vec<_> = first.split_whitespace().collect();
-    let line = words.join(" ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+    let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n");
+    let first = joined(paragraphs.next().unwrap_or(text));
+    let mistake = first.strip_prefix("error: ").unwrap_or(&first);
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: ")) {
+        Some(usage) => format!("{mistake}; usage: {}", joined(usage)),
+        None => mistake.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +140,11 @@ mod tests {
         let line = one_line(&error.to_string());
         assert!(line.starts_with("invalid value 'many' for '--cpus <N>'"));
         assert!(!line.contains('\n'));
+        let error = Cli::try_parse_from(["gnomon", "run", "ls"]).unwrap_err();
+        assert_eq!(
+            one_line(&error.to_string()),
+            "unexpected argument 'ls' found; usage: gnomon run [OPTIONS] [-- <PROGRAM>...]"
+        );
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl FromStr for FileSpec {
 /// Run the guest; its status.
 pub fn run(args: Args) -> Result<u8, String> {
     let started = Instant::now();
+    super::writable(args.stats_json.as_deref())?;
     session::run(
         Config {
             mmu: args.mmu,

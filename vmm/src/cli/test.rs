@@ -107,6 +107,7 @@ pub fn run(args: Args) -> Result<u8, String> {
         testing::list(&filter, args.program.as_deref())?;
         return Ok(0);
     }
+    super::writable(args.junit.as_deref())?;
     let mut machine = Machine {
         mem_mib: args.mem,
         options: Vec::new(),

@@ -162,8 +162,8 @@ fn number(text: &str) -> KResult<u64> {
     Ok(value.saturating_mul(1 << shift))
 }
 
-/// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs, devpts, mqueue and sysfs-less remounts. ENODEV for an
-/// unknown type, ENOTBLK without a disk, EBUSY if the disk is mounted already.
+/// `mount(2)` for the types ext2, tmpfs, proc, devtmpfs, devpts and mqueue, and remounts. ENODEV for an unknown
+/// type, ENOTBLK without a disk, EBUSY if the disk is mounted already.
 pub fn mount(
     source: &str,
     at: &Arc<Dentry>,
