@@ -255,6 +255,8 @@ fn stop_stops_all_threads() {
 
 fn threads_are_listed_in_proc() {
     sleepers(2);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    assert!(status.contains("Threads:\t3\n"));
     let own = spawn(|| {
         let tid = ok!(SYS_gettid);
         (
@@ -264,8 +266,6 @@ fn threads_are_listed_in_proc() {
     })
     .join();
     assert!(own.1, "thread {} is not there", own.0);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    assert!(status.contains("Threads:\t3\n"));
 }
 
 fn thread_that_yields_lets_others_run() {
