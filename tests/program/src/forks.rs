@@ -1,13 +1,15 @@
 //! Processes that fork: one with many pages, and one in a loop.
 
 use std::io::{Read, Write, pipe};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
 /// 32 MiB.
 const PAGES: usize = 8192;
 /// Pages that are written after each fork: one in so many.
 const STEP: usize = 64;
+/// The shortest time between two ticks.
+const SHORTEST: Duration = Duration::from_micros(300);
 
 /// Fork a process that runs `body` and ends with its status; its number.
 fn fork(body: impl FnOnce() -> i32) -> i32 {
@@ -36,19 +38,26 @@ fn all(memory: &[u8], value: u8) -> bool {
         .all(|&byte| byte == value)
 }
 
+/// Keep the timer busy: every 300 µs, or, where sleeping itself takes long, so that others have half of
+/// the time.
+fn tick() -> ! {
+    let mut time = SHORTEST;
+    loop {
+        let began = Instant::now();
+        std::thread::sleep(time);
+        time = SHORTEST.max(began.elapsed().saturating_sub(time));
+    }
+}
+
 /// Fork six times with many pages while another process keeps the timer busy: what is written after a
 /// fork is not for the child's eyes. Marking so many pages read-only takes a monitor of page tables
 /// several rounds, between which the timer comes.
 pub fn large() {
-    let ticking = fork(|| {
-        loop {
-            std::thread::sleep(Duration::from_micros(300));
-        }
-    });
+    let ticking = fork(|| tick());
     // SAFETY: sends a signal to a child of ours that has not been waited for.
     let tell_ticking = |signal| assert_eq!(unsafe { libc::kill(ticking, signal) }, 0);
     for _ in 0..6 {
-        // Where a fault takes long, the timer would leave little time for so many of them.
+        // The faults of so many new pages are not what this is about.
         tell_ticking(libc::SIGSTOP);
         let mut memory = vec![1_u8; PAGES * PAGE];
         tell_ticking(libc::SIGCONT);
