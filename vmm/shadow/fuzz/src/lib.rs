@@ -1,6 +1,6 @@
 //! What the fuzz targets share: a machine of 64 KiB without translation, and bytes to take from.
 //!
-//! `cargo +nightly fuzz run TARGET` in this folder's parent.
+//! `cargo +nightly fuzz run TARGET --target x86_64-unknown-linux-gnu` in this folder's parent.
 
 use gnomon_shadow::cpu::VirtCpu;
 use gnomon_shadow::deliver::Exception;
