@@ -5,6 +5,7 @@ use crate::frame::mapping::{Mapping, PAGE};
 use crate::frame::signals::record;
 use crate::frame::state::wait_until_asleep;
 use crate::frame::thread::{Thread, spawn};
+use crate::frame::time::milliseconds;
 use libc::*;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Instant;
@@ -51,13 +52,6 @@ fn wake(word: &AtomicU32, count: i32) -> usize {
     ok!(SYS_futex, word, FUTEX_WAKE_PRIVATE, count)
 }
 
-fn milliseconds(count: i64) -> timespec {
-    timespec {
-        tv_sec: 0,
-        tv_nsec: count * 1_000_000,
-    }
-}
-
 fn wait_on_another_value_is_eagain() {
     fails!(EAGAIN, SYS_futex, &WORD, FUTEX_WAIT, 1, 0);
     fails!(EAGAIN, SYS_futex, &WORD, FUTEX_WAIT_PRIVATE, 1, 0);
@@ -70,7 +64,11 @@ fn wait_times_out() {
 }
 
 fn wait_of_a_bad_timeout_is_einval() {
-    fails!(EINVAL, SYS_futex, &WORD, FUTEX_WAIT, 0, &milliseconds(1000));
+    let wrong = timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000_000,
+    };
+    fails!(EINVAL, SYS_futex, &WORD, FUTEX_WAIT, 0, &wrong);
     fails!(EFAULT, SYS_futex, &WORD, FUTEX_WAIT, 0, 8usize);
 }
 

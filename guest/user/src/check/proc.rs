@@ -8,6 +8,7 @@ use crate::frame::scratch::Scratch;
 use crate::frame::signals::{block, dispose, record};
 use crate::frame::state::{wait_until, wait_until_asleep};
 use crate::frame::thread;
+use crate::frame::time::milliseconds;
 use libc::*;
 use std::fs::{read, read_link, read_to_string};
 
@@ -187,11 +188,7 @@ fn interrupts_name_the_timer() {
     };
     let before = count();
     // Long enough that a slow machine, too, is asleep when it ends.
-    let time = timespec {
-        tv_sec: 0,
-        tv_nsec: 100_000_000,
-    };
-    ok!(SYS_nanosleep, &time, 0);
+    ok!(SYS_nanosleep, &milliseconds(100), 0);
     assert!(count() > before);
 }
 

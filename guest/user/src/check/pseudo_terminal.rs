@@ -6,6 +6,7 @@ use crate::frame::gate::Gate;
 use crate::frame::plain::zeroed;
 use crate::frame::signals::{block, caught_signals, record};
 use crate::frame::state::wait_until_asleep;
+use crate::frame::time::milliseconds;
 use libc::*;
 use std::ffi::CString;
 
@@ -127,11 +128,7 @@ fn fill(fd: &Fd) -> usize {
             Err(error) => {
                 assert_eq!(error.0, EAGAIN);
                 refused += 1;
-                let pause = timespec {
-                    tv_sec: 0,
-                    tv_nsec: 5_000_000,
-                };
-                ok!(SYS_nanosleep, &pause, 0);
+                ok!(SYS_nanosleep, &milliseconds(5), 0);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::frame::signals::{
     block, caught, caught_signals, pending, queue, raise, record, set, unblock,
 };
 use crate::frame::state::wait_until_asleep;
+use crate::frame::time::milliseconds;
 use libc::*;
 
 tests!(
@@ -122,12 +123,8 @@ fn sigtimedwait_takes_values_in_order() {
 }
 
 fn sigtimedwait_times_out_with_eagain() {
-    let short = timespec {
-        tv_sec: 0,
-        tv_nsec: 5_000_000,
-    };
     let begin = std::time::Instant::now();
-    assert_eq!(take(&[SIGUSR1], Some(short)), Err(EAGAIN));
+    assert_eq!(take(&[SIGUSR1], Some(milliseconds(5))), Err(EAGAIN));
     assert!(begin.elapsed().as_millis() >= 5);
 }
 

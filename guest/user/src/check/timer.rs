@@ -4,6 +4,7 @@ use crate::frame::child::{Exit, fork, isolated};
 use crate::frame::descriptor::Fd;
 use crate::frame::plain::zeroed;
 use crate::frame::signals::{block, caught, caught_signals, pending, record, set};
+use crate::frame::time::milliseconds;
 use libc::*;
 use std::time::{Duration, Instant};
 
@@ -40,13 +41,6 @@ fn now(clock: i32) -> i64 {
     let mut time: timespec = zeroed();
     ok!(SYS_clock_gettime, clock, &mut time);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
-
-fn milliseconds(count: i64) -> timespec {
-    timespec {
-        tv_sec: count / 1000,
-        tv_nsec: count % 1000 * 1_000_000,
-    }
 }
 
 fn every(interval: i64, first: i64) -> itimerspec {

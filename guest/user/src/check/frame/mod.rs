@@ -19,6 +19,7 @@ pub mod state;
 pub mod synchronisation;
 pub mod sysv;
 pub mod thread;
+pub mod time;
 pub mod trace;
 
 /// `tests!(a, b)` lists a module's tests as its `TESTS`; `tests!(a, b; guest: c)` has some that only
